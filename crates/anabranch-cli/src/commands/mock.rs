@@ -1,0 +1,44 @@
+//! `mock`: the upstreams of a file, until Ctrl-C.
+
+use anabranch_gateway::spec::mocks::{self, Mock};
+use anabranch_testkit::TcpUpstream;
+use anyhow::Context;
+
+use super::runtime;
+use crate::cli::MockArgs;
+use crate::config_file;
+use crate::exit::{Exit, Failure};
+use crate::terminal::{self, Terminal};
+
+/// Starts all of them, says where they listen, and waits.
+pub(crate) fn run(args: &MockArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    let text = config_file::read(&args.file)?;
+    let file = match mocks::parse(&args.file.display().to_string(), &text) {
+        Ok(file) => file,
+        Err(faults) => return Ok(config_file::print_faults(&faults, terminal)),
+    };
+    runtime()?.block_on(serve(file.upstreams, terminal))
+}
+
+async fn serve(mocks: Vec<Mock>, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut started = Vec::with_capacity(mocks.len());
+    for mock in mocks {
+        started.push(start(mock).await?);
+    }
+    let lines: String = started.iter().map(|(name, upstream)| format!("{name} {}\n", upstream.url())).collect();
+    terminal::data(lines.as_bytes())?;
+    terminal.say("Ctrl-C ends");
+    tokio::signal::ctrl_c().await.map_err(Failure::environment)?;
+    Ok(Exit::Ok)
+}
+
+/// Serves one upstream on its address.
+///
+/// # Errors
+/// The address is taken or not of this machine.
+pub(crate) async fn start(mock: Mock) -> Result<(String, TcpUpstream), Failure> {
+    let name = mock.script.name.clone();
+    let upstream = TcpUpstream::start(mock.script, &mock.listen).await;
+    let upstream = upstream.with_context(|| format!("listening on `{}` for `{name}`", mock.listen)).map_err(Failure::environment)?;
+    Ok((name, upstream))
+}

@@ -1,0 +1,162 @@
+//! `anabranch serve`: the one place that makes threads for the gateway. A control thread (this one) has the signals, the accepting
+//! and the health; each core has a thread with a runtime, a client and connections of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anabranch::{Client, Deadline};
+use anabranch_gateway::server::{self, CoreHandle, CoreInbox, Stop};
+use anabranch_gateway::{Core, CoreOptions, Gateway};
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::cli::ServeArgs;
+use crate::config_file;
+use crate::exit::{Exit, Failure};
+use crate::signals::Signals;
+use crate::terminal::{Tag, Terminal};
+
+/// Connections that the kernel holds for us before they are accepted.
+const BACKLOG: i32 = 1024;
+
+/// Runs the gateway until it is told to stop.
+pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    let plan = match config_file::load(&args.file, terminal)?.or_exit() {
+        Ok(plan) => plan,
+        Err(exit) => return Ok(exit),
+    };
+    let listen = args.listen.clone().unwrap_or_else(|| plan.listen.clone());
+    let health = plan.health.clone();
+    let gateway = Gateway::build(plan).map_err(Failure::usage)?;
+    let control = runtime().map_err(Failure::environment)?;
+    control.block_on(serve(args, terminal, &gateway, &listen, health.as_deref()))
+}
+
+async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, listen: &str, health: Option<&str>) -> Result<Exit, Failure> {
+    let mut signals = Signals::install().context("taking over signals").map_err(Failure::environment)?;
+    let listener = bind(listen).await?;
+    let health = match health {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let (stop_accepting, accepting) = server::stop();
+    let (stop_health, health_stop) = server::stop();
+    let options = CoreOptions { dev: args.dev, trace: false };
+    let (cores, threads) = start_cores(args, gateway, options, &accepting)?;
+    announce(terminal, gateway, &listener, threads.len());
+
+    let accept = server::accept(listener, &cores, accepting);
+    let health = async {
+        match health {
+            Some(listener) => server::serve_health(listener, gateway.clone(), health_stop).await,
+            None => std::future::pending().await,
+        }
+    };
+    let until_stopped = async {
+        let name = signals.next().await;
+        gateway.announce_stop();
+        terminal.tagged(Tag::Note, format!("{name}: ends when the {} requests in flight have ended, at the latest in {:?}; once more ends now", gateway.health().requests(), args.settle + args.grace));
+        tokio::select! {
+            biased;
+            _ = signals.next() => return Exit::Ok,
+            () = Deadline::after(args.settle).wait() => {}
+        }
+        stop_accepting.request();
+        tokio::select! {
+            biased;
+            _ = signals.next() => {}
+            cut = joined(threads) => if cut > 0 {
+                terminal.tagged(Tag::Warning, format!("{cut} connections were cut after {:?}", args.grace));
+            }
+        }
+        Exit::Ok
+    };
+    // The door stays shut once the accepting ended, and health answers "not ready" to the end.
+    let accept_then_rest = async {
+        accept.await;
+        std::future::pending::<()>().await
+    };
+    let exit = tokio::select! {
+        biased;
+        exit = until_stopped => exit,
+        () = accept_then_rest => Exit::Ok,
+        () = health => Exit::Ok,
+    };
+    stop_health.request();
+    Ok(exit)
+}
+
+fn announce(terminal: &Terminal, gateway: &Gateway, listener: &TcpListener, cores: usize) {
+    let plan = gateway.plan();
+    let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+    terminal.say(&format!("listening on http://{address} with {} routes, {} sources, {cores} cores", plan.routes.len(), plan.sources.len()));
+}
+
+/// One address or host and port; the listener can be bound again at once after a restart.
+async fn bind(address: &str) -> Result<TcpListener, Failure> {
+    let bound = async {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for candidate in tokio::net::lookup_host(address).await? {
+            match listen_on(candidate) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    bound.await.with_context(|| format!("cannot listen on `{address}`")).map_err(Failure::environment)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+type CoreThread = JoinHandle<usize>;
+
+fn start_cores(args: &ServeArgs, gateway: &Arc<Gateway>, options: CoreOptions, stop: &Stop) -> Result<(Vec<CoreHandle>, Vec<CoreThread>), Failure> {
+    let count = args.cores.map(usize::from).unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let mut handles = Vec::new();
+    let mut threads = Vec::new();
+    for number in 0..count {
+        let (handle, inbox) = server::core_inbox();
+        let (gateway, stop, grace) = (gateway.clone(), stop.clone(), args.grace);
+        let thread = thread::Builder::new()
+            .name(format!("core-{number}"))
+            .spawn(move || run_core(gateway, options, inbox, stop, grace))
+            .with_context(|| format!("starting the thread of core {number}"))
+            .map_err(Failure::environment)?;
+        handles.push(handle);
+        threads.push(thread);
+    }
+    Ok((handles, threads))
+}
+
+/// The life of a core's thread; gives the number of connections that had to be cut.
+fn run_core(gateway: Arc<Gateway>, options: CoreOptions, inbox: CoreInbox, stop: Stop, grace: Duration) -> usize {
+    let Ok(runtime) = runtime() else { return 0 };
+    runtime.block_on(async {
+        let core = Core::new(gateway, Client::new(), options);
+        server::run_core(core, inbox, stop, grace).await
+    })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Waits for the cores' threads without blocking the control thread, which still has signals and health to serve.
+async fn joined(threads: Vec<CoreThread>) -> usize {
+    while !threads.iter().all(JoinHandle::is_finished) {
+        Deadline::after(Duration::from_millis(5)).wait().await;
+    }
+    threads.into_iter().filter_map(|thread| thread.join().ok()).sum()
+}

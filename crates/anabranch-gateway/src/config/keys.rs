@@ -1,0 +1,179 @@
+//! The keys of each kind of mapping: those that exist, and those that are planned, so that nobody takes a planned key for a typing error.
+
+/// The keys of one kind of mapping.
+pub(super) struct Keys {
+    /// What the mapping is, for messages: `a call`.
+    pub(super) of: &'static str,
+    /// Keys that are read.
+    pub(super) known: &'static [&'static str],
+    /// Keys that a later version will read.
+    pub(super) planned: &'static [&'static str],
+}
+
+/// The file.
+pub(super) const FILE: Keys = Keys {
+    of: "the file",
+    known: &[
+        "listen",
+        "health",
+        "credentials",
+        "slash",
+        "max_calls",
+        "defaults",
+        "sources",
+        "routes",
+    ],
+    planned: &["trusted_proxies"],
+};
+/// `defaults:`.
+pub(super) const DEFAULTS: Keys = Keys {
+    of: "`defaults`",
+    known: &["timeout", "retry", "max_body", "connect_timeout", "first_byte", "body_idle"],
+    planned: &["breaker", "cache", "hedge", "stale"],
+};
+/// An entry of `sources:`.
+pub(super) const SOURCE: Keys = Keys {
+    of: "a source",
+    known: &[
+        "url",
+        "in_flight",
+        "queue",
+        "queue_wait",
+        "rate",
+        "pool",
+        "pass",
+        "headers",
+        "http",
+        "tls",
+        "timeout",
+        "retry",
+        "max_body",
+        "connect_timeout",
+        "first_byte",
+        "body_idle",
+    ],
+    planned: &["breaker", "cache", "count", "hedge", "memory", "postgres", "redis", "run", "stale"],
+};
+/// `tls:` of a source.
+pub(super) const TLS: Keys = Keys {
+    of: "`tls`",
+    known: &["ca", "cert", "key", "server_name"],
+    planned: &[],
+};
+/// An entry of `routes:`.
+pub(super) const ROUTE: Keys = Keys {
+    of: "a route",
+    known: &[
+        "query", "headers", "body", "deadline", "grace", "need", "calls", "reply", "status", "errors", "account", "timing",
+    ],
+    planned: &["auth", "cache", "proxy", "rate", "stream"],
+};
+/// `body:` of a route.
+pub(super) const ROUTE_BODY: Keys = Keys {
+    of: "`body` of a route",
+    known: &["max"],
+    planned: &[],
+};
+/// `status:` of a route.
+pub(super) const STATUS: Keys = Keys {
+    of: "`status`",
+    known: &["from"],
+    planned: &[],
+};
+/// `reply:` of a route.
+pub(super) const REPLY: Keys = Keys {
+    of: "`reply`",
+    known: &["only", "value", "merge"],
+    planned: &["deep", "jq"],
+};
+/// An entry of `calls:` in its long form.
+pub(super) const CALL: Keys = Keys {
+    of: "a call",
+    known: &[
+        "get",
+        "head",
+        "post",
+        "put",
+        "patch",
+        "delete",
+        "value",
+        "query",
+        "headers",
+        "body",
+        "when",
+        "after",
+        "ok",
+        "else",
+        "idempotent",
+        "forward",
+        "timeout",
+        "retry",
+        "max_body",
+        "first_byte",
+        "body_idle",
+    ],
+    planned: &[
+        "as",
+        "batch",
+        "cache",
+        "drop",
+        "each",
+        "exec",
+        "group",
+        "hedge",
+        "into",
+        "jq",
+        "match",
+        "max_items",
+        "one",
+        "pick",
+        "redis",
+        "rename",
+        "run",
+        "select",
+        "sql",
+        "stale",
+        "vary",
+        "width",
+    ],
+};
+
+/// Keys of a call that say what it does; exactly one of them stands in it.
+pub(super) const ACTIONS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "value"];
+/// The planned ones.
+pub(super) const ACTIONS_PLANNED: &[&str] = &["group", "redis", "run", "sql"];
+/// Keys that mean something only where a request is sent.
+pub(super) const REQUEST_ONLY: &[&str] = &[
+    "query",
+    "headers",
+    "body",
+    "ok",
+    "idempotent",
+    "forward",
+    "timeout",
+    "retry",
+    "max_body",
+    "first_byte",
+    "body_idle",
+];
+
+/// The other kinds of mapping, for the hint where a misplaced key belongs.
+const PLACES: &[&Keys] = &[&FILE, &DEFAULTS, &SOURCE, &ROUTE, &CALL];
+
+impl Keys {
+    /// Whether a later version will read the key, here or in another kind of mapping.
+    pub(super) fn plans(&self, key: &str) -> bool {
+        let elsewhere = PLACES.iter().any(|place| place.planned.contains(&key)) && self.belongs_elsewhere(key).is_none();
+        self.planned.contains(&key) || elsewhere
+    }
+
+    /// Where a key would be right that is unknown here: ``a source or a route``.
+    pub(super) fn belongs_elsewhere(&self, key: &str) -> Option<String> {
+        let places: Vec<&str> = PLACES
+            .iter()
+            .filter(|place| place.known.contains(&key))
+            .map(|place| place.of)
+            .collect();
+        (!places.is_empty()).then(|| places.join(" or "))
+    }
+}

@@ -1,0 +1,192 @@
+//! What was typed: a config as it stands in the file, each value with its place. Nothing is resolved here.
+
+use std::time::Duration;
+
+use super::yaml::{Node, Spanned};
+
+/// A whole file.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `listen:` where the gateway answers; `127.0.0.1:8080` unless said.
+    pub listen: Option<Spanned<String>>,
+    /// `health:` where `/livez` and `/readyz` answer; off when absent.
+    pub health: Option<Spanned<String>>,
+    /// `credentials:` names of headers that carry credentials, beside Authorization, Proxy-Authorization and Cookie.
+    pub credentials: Vec<Spanned<String>>,
+    /// `slash: ignore` makes `/x/` the same as `/x`.
+    pub slash: Option<Spanned<SlashConfig>>,
+    /// `max_calls:` calls one request may start, at most; 1,000 unless said.
+    pub max_calls: Option<Spanned<u32>>,
+    /// `defaults:` for every call, unless its source or the call says otherwise.
+    pub defaults: CallSettings,
+    /// `sources:` in the order written.
+    pub sources: Vec<SourceConfig>,
+    /// `routes:` in the order written.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// What `slash:` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlashConfig {
+    /// `/x/` is not `/x`.
+    Strict,
+    /// `/x/` is `/x`.
+    Ignore,
+}
+
+/// Settings that a call, its source and `defaults` share; the nearest wins.
+#[derive(Clone, Debug, Default)]
+pub struct CallSettings {
+    /// `timeout:` of one attempt.
+    pub timeout: Option<Spanned<Duration>>,
+    /// `retry:` attempts after the first, for idempotent calls.
+    pub retry: Option<Spanned<u32>>,
+    /// `max_body:` the largest body of an answer, decoded, in bytes.
+    pub max_body: Option<Spanned<u64>>,
+    /// `connect_timeout:` of the connection and its TLS handshake.
+    pub connect_timeout: Option<Spanned<Duration>>,
+    /// `first_byte:` limit from sending to the head of the answer.
+    pub first_byte: Option<Spanned<Duration>>,
+    /// `body_idle:` limit between two pieces of the body.
+    pub body_idle: Option<Spanned<Duration>>,
+}
+
+/// One entry of `sources:`.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// `url:` one endpoint or several.
+    pub url: Vec<Spanned<String>>,
+    /// `in_flight:` attempts at once, over all requests.
+    pub in_flight: Option<Spanned<u32>>,
+    /// `queue:` calls that may wait for a place in flight; as many as `in_flight` unless said.
+    pub queue: Option<Spanned<u32>>,
+    /// `queue_wait:` the longest wait for a place; 250 ms unless said.
+    pub queue_wait: Option<Spanned<Duration>>,
+    /// `rate:` attempts a second.
+    pub rate: Option<Spanned<f64>>,
+    /// `pool:` idle connections kept per endpoint and core.
+    pub pool: Option<Spanned<u32>>,
+    /// `pass:` credentials of the client that go to this source.
+    pub pass: Vec<Spanned<String>>,
+    /// `headers:` sent with every call.
+    pub headers: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `http:` `auto`, `1.1` or `2`.
+    pub http: Option<Spanned<HttpConfig>>,
+    /// `tls:` roots, client certificate, server name.
+    pub tls: Option<TlsConfig>,
+    /// Settings for the calls of this source.
+    pub settings: CallSettings,
+}
+
+/// What `http:` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpConfig {
+    /// HTTP/2 where TLS negotiates it, else HTTP/1.1.
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only, also without TLS.
+    Http2,
+}
+
+/// `tls: { ca: $file.ca.pem, cert: $file.cert.pem, key: $file.key.pem, server_name: host }`; contents, not paths, stand here.
+#[derive(Clone, Debug, Default)]
+pub struct TlsConfig {
+    /// PEM of the roots to trust instead of the system's.
+    pub ca: Option<Spanned<String>>,
+    /// PEM chain of the client certificate.
+    pub cert: Option<Spanned<String>>,
+    /// PEM key of the client certificate.
+    pub key: Option<Spanned<String>>,
+    /// The name to ask for and to check.
+    pub server_name: Option<Spanned<String>>,
+}
+
+/// One entry of `routes:`.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// `GET` of `GET /activity/{id:int}`, upper case, checked.
+    pub method: Spanned<String>,
+    /// `/activity/{id:int}` as written.
+    pub path: Spanned<String>,
+    /// `query:` the parameters let in; the value in any of its short or long forms, not yet understood.
+    pub query: Vec<(Spanned<String>, Node)>,
+    /// `headers:` let in.
+    pub headers: Vec<Spanned<String>>,
+    /// `body: { max: 8M }`.
+    pub body_max: Option<Spanned<u64>>,
+    /// `deadline:` of the whole reply.
+    pub deadline: Option<Spanned<Duration>>,
+    /// `grace:` wait for the rest after the last `need`.
+    pub grace: Option<Spanned<Duration>>,
+    /// `need:` the parts without which the reply fails; None when the key is absent.
+    pub need: Option<Vec<Spanned<String>>>,
+    /// `calls:` in the order written.
+    pub calls: Vec<CallConfig>,
+    /// `reply:`.
+    pub reply: Option<Spanned<ReplyConfig>>,
+    /// `status: { from: activity }`.
+    pub status_from: Option<Spanned<String>>,
+    /// `errors: pass`: the failed needed call's body becomes the reply's.
+    pub errors_pass: Option<Spanned<bool>>,
+    /// `account: body` adds `_parts`; `header` is the default.
+    pub account_body: bool,
+    /// `timing:` adds Server-Timing.
+    pub timing: Option<bool>,
+}
+
+/// `reply:` in the forms that are built.
+#[derive(Clone, Debug)]
+pub enum ReplyConfig {
+    /// `{ only: x }`.
+    Only(Spanned<String>),
+    /// `{ value: ... }`, which may hold references.
+    Value(Node),
+    /// `{ merge: [a, b] }`.
+    Merge(Vec<Spanned<String>>),
+}
+
+/// One entry of `calls:`.
+#[derive(Clone, Debug)]
+pub struct CallConfig {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// What it does.
+    pub action: ActionConfig,
+    /// `query:` pairs added to the target's.
+    pub query: Vec<(Spanned<String>, Node)>,
+    /// `headers:` of the request; values are templates.
+    pub headers: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `body:` JSON, may hold references.
+    pub body: Option<Node>,
+    /// `when:`.
+    pub when: Option<Spanned<String>>,
+    /// `after:` entries as written: `x` or `x ok`.
+    pub after: Vec<Spanned<String>>,
+    /// `ok:` what counts as success.
+    pub ok: Option<Node>,
+    /// `else:` value or call; `Some(Null)` is a value.
+    pub otherwise: Option<Node>,
+    /// `idempotent:`.
+    pub idempotent: Option<Spanned<bool>>,
+    /// `forward:` response headers of the source that go to the client.
+    pub forward: Vec<Spanned<String>>,
+    /// Settings of this call.
+    pub settings: CallSettings,
+}
+
+/// What a call does.
+#[derive(Clone, Debug)]
+pub enum ActionConfig {
+    /// An HTTP request; method in upper case, target as written: `shop /activities/$id?lang=$lang`.
+    Http {
+        /// GET unless said.
+        method: Spanned<String>,
+        /// Source, blank, path and query.
+        target: Spanned<String>,
+    },
+    /// `value:` computed of references.
+    Value(Node),
+}

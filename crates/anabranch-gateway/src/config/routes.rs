@@ -1,0 +1,195 @@
+//! `routes:` — what the gateway answers, without the calls.
+
+use super::calls;
+use super::keys;
+use super::faults::one_of;
+use super::model::{ReplyConfig, RouteConfig};
+use super::read::{Reader, Section};
+use super::units;
+use super::yaml::{Node, Spanned};
+
+/// Methods that a route may have.
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Reads all routes. One whose key is a fault is left out after its inside has been read for faults.
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<RouteConfig> {
+    let entries = reader
+        .entries(node, "`routes`", "a mapping of routes such as `GET /activity/{id:int}:`")
+        .unwrap_or_default();
+    if entries.is_empty() && matches!(&node.kind, super::yaml::NodeKind::Map(_)) {
+        reader
+            .faults
+            .add_with_help(node.span, "`routes` is empty", "expected entries such as `GET /activity/{id:int}:`");
+    }
+    let mut routes = Vec::with_capacity(entries.len());
+    for (key, node) in entries {
+        let split = method_and_path(reader, key);
+        let placeholder = (Spanned::new("GET".to_owned(), key.span), Spanned::new("/".to_owned(), key.span));
+        let known = split.is_some();
+        let route = route(reader, key, split.unwrap_or(placeholder), node);
+        if known {
+            routes.extend(route);
+        }
+    }
+    routes
+}
+
+/// Splits `GET /activity/{id:int}`.
+fn method_and_path(reader: &mut Reader<'_>, key: &Spanned<String>) -> Option<(Spanned<String>, Spanned<String>)> {
+    const EXPECTED: &str = "expected a method and a path such as `GET /activity/{id:int}`";
+    let text = key.value.as_str();
+    let Some((method, path)) = text.split_once([' ', '\t']) else {
+        let help = if text.starts_with('/') {
+            format!("{EXPECTED}: write `GET {text}`")
+        } else {
+            EXPECTED.to_owned()
+        };
+        reader.faults.add_with_help(
+            key.span,
+            format!("route `{text}` has no {}", if text.starts_with('/') { "method" } else { "path" }),
+            help,
+        );
+        return None;
+    };
+    let path_start = text.len() - path.trim_start().len();
+    let path = path.trim();
+    let method_span = reader.faults.within(key.span, text, 0, method.len());
+    let path_span = reader.faults.within(key.span, text, path_start, path_start + path.len());
+    if !METHODS.contains(&method) {
+        let upper = method.to_ascii_uppercase();
+        let help = if METHODS.contains(&upper.as_str()) {
+            format!("write `{upper}`")
+        } else {
+            format!("expected {}", one_of(METHODS))
+        };
+        reader.faults.add_with_help(method_span, format!("unknown method `{method}`"), help);
+        return None;
+    }
+    if !path.starts_with('/') {
+        reader
+            .faults
+            .add_with_help(path_span, format!("path `{path}` does not begin with `/`"), EXPECTED);
+        return None;
+    }
+    Some((
+        Spanned::new(method.to_owned(), method_span),
+        Spanned::new(path.to_owned(), path_span),
+    ))
+}
+
+fn route(
+    reader: &mut Reader<'_>,
+    key: &Spanned<String>,
+    (method, path): (Spanned<String>, Spanned<String>),
+    node: &Node,
+) -> Option<RouteConfig> {
+    let section = reader.section(node, &format!("route `{}`", key.value), &keys::ROUTE)?;
+    let query = section
+        .get("query")
+        .and_then(|node| reader.entries(node, "`query`", "a mapping of parameters such as `{ page: 1, lang: en }`"));
+    let query = query
+        .unwrap_or_default()
+        .iter()
+        .map(|(name, node)| (name.clone(), reader.literal_tree(node, "a parameter")));
+    let query: Vec<(Spanned<String>, Node)> = query.collect();
+    let body = section
+        .get("body")
+        .and_then(|node| reader.section(node, "`body`", &keys::ROUTE_BODY));
+    let status = section
+        .get("status")
+        .and_then(|node| reader.section(node, "`status`", &keys::STATUS));
+    let from = status.and_then(|status| status.get("from"));
+    if let (Some(_), None, Some((key, _))) = (status, from, section.entry("status")) {
+        reader
+            .faults
+            .add_with_help(key.span, "`status` has no `from`", "expected `status: { from: CALL }`");
+    }
+    let status_from = from.and_then(|node| reader.text(node, "`from`"));
+    Some(RouteConfig {
+        method,
+        path,
+        query,
+        headers: section
+            .get("headers")
+            .map(|node| reader.names(node, "`headers`"))
+            .unwrap_or_default(),
+        body_max: body
+            .and_then(|body| body.get("max"))
+            .and_then(|node| reader.unit(node, "`max`", units::size)),
+        deadline: section.get("deadline").and_then(|node| reader.duration(node, "`deadline`")),
+        grace: section.get("grace").and_then(|node| reader.unit(node, "`grace`", units::duration)),
+        need: section.get("need").map(|node| reader.names(node, "`need`")),
+        calls: read_calls(reader, key, &section),
+        reply: section.get("reply").and_then(|node| reply(reader, node)),
+        status_from,
+        errors_pass: section
+            .get("errors")
+            .and_then(|node| reader.choice(node, "`errors`", &[("pass", true)])),
+        account_body: section
+            .get("account")
+            .and_then(|node| reader.choice(node, "`account`", &[("header", false), ("body", true)]))
+            .is_some_and(|account| account.value),
+        timing: section
+            .get("timing")
+            .and_then(|node| reader.flag(node, "`timing`"))
+            .map(|timing| timing.value),
+    })
+}
+
+fn read_calls(reader: &mut Reader<'_>, key: &Spanned<String>, section: &Section<'_>) -> Vec<super::model::CallConfig> {
+    const EXPECTED: &str = "a mapping of calls such as `user: shop /users/$id`";
+    let Some(node) = section.get("calls") else {
+        if section.get("proxy").is_none() {
+            reader.faults.add_with_help(
+                key.span,
+                format!("route `{}` has no `calls`", key.value),
+                format!("expected {EXPECTED}"),
+            );
+        }
+        return Vec::new();
+    };
+    let Some(entries) = reader.entries(node, "`calls`", EXPECTED) else {
+        return Vec::new();
+    };
+    if entries.is_empty() {
+        reader
+            .faults
+            .add_with_help(node.span, "`calls` is empty", format!("expected {EXPECTED}"));
+    }
+    entries.iter().map(|(name, node)| calls::read(reader, name, node)).collect()
+}
+
+fn reply(reader: &mut Reader<'_>, node: &Node) -> Option<Spanned<ReplyConfig>> {
+    let section = reader.section(node, "`reply`", &keys::REPLY)?;
+    let forms = section.present(keys::REPLY.known);
+    let Some((key, form)) = forms.first() else {
+        if section.present(keys::REPLY.planned).is_empty() {
+            reader.faults.add_with_help(
+                node.span,
+                "`reply` says nothing",
+                format!("expected one of {}", one_of(keys::REPLY.known)),
+            );
+        }
+        return None;
+    };
+    if let Some((second, _)) = forms.get(1) {
+        let message = format!("`{}` and `{}` in one `reply`", key.value, second.value);
+        reader.faults.add_with_help(
+            second.span,
+            message,
+            format!("expected exactly one of {}", one_of(keys::REPLY.known)),
+        );
+    }
+    let reply = match key.value.as_str() {
+        "only" => ReplyConfig::Only(reader.text(form, "`only`")?),
+        "merge" => {
+            let names = reader.names(form, "`merge`");
+            if names.is_empty() {
+                return None;
+            }
+            ReplyConfig::Merge(names)
+        }
+        _ => ReplyConfig::Value(reader.template_tree(form)),
+    };
+    Some(Spanned::new(reply, node.span))
+}

@@ -1,0 +1,176 @@
+//! HTTP calls: the request out of the templates, the value out of the answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anabranch::client::{Prototype, Request, Response};
+use anabranch::{CallError, CallReport, CallSettings, Deadline, Kind, Settled, Source};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, header};
+
+use super::headers::SharedHeaders;
+use crate::gateway::{Core, SharedPrototype, call_settings};
+use crate::json;
+use crate::plan::{Action, CallPlan, HttpAction, OkEntry, Plan};
+use crate::render::{self, RenderFault};
+use crate::respond::cache_control::Freshness;
+use crate::respond::reply::freshness;
+use crate::run::{Known, Refusal};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("anabranch/", env!("CARGO_PKG_VERSION")));
+
+/// What of a call is ready before any request comes.
+#[derive(Debug)]
+pub(crate) struct CallSetup {
+    settings: CallSettings,
+    prototype: Option<SharedPrototype>,
+}
+
+/// The prototypes of a plan's requests, by source and method.
+pub(crate) type Prototypes = HashMap<(usize, Method), SharedPrototype>;
+
+/// Builds them all.
+pub(crate) fn prototypes(plan: &Plan) -> Prototypes {
+    let actions = plan.routes.iter().flat_map(|route| &route.calls).filter_map(|call| match &call.action {
+        Action::Http(action) => Some(action),
+        Action::Value(_) => None,
+    });
+    let mut prototypes = Prototypes::new();
+    for action in actions {
+        prototypes.entry((action.source, action.method.clone())).or_insert_with(|| Arc::new(prototype(plan, action)));
+    }
+    prototypes
+}
+
+/// A source's own headers win over ours; those that frame a message were refused when the config was compiled.
+fn prototype(plan: &Plan, action: &HttpAction) -> Prototype {
+    let ours = [(header::USER_AGENT, USER_AGENT), (header::ACCEPT, JSON), (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"))];
+    let theirs = &plan.sources[action.source].headers;
+    let set_by_source = |name: &HeaderName| theirs.iter().any(|(other, _)| other == name);
+    let ours = ours.into_iter().filter(|(name, _)| !set_by_source(name));
+    ours.chain(theirs.iter().cloned()).fold(Prototype::new(action.method.clone()), |prototype, (name, value)| {
+        prototype.clone().header(name, value).unwrap_or(prototype)
+    })
+}
+
+impl CallSetup {
+    /// The setup of one call.
+    pub(crate) fn new(call: &CallPlan, prototypes: &Prototypes) -> CallSetup {
+        let prototype = match &call.action {
+            Action::Http(action) => prototypes.get(&(action.source, action.method.clone())).cloned(),
+            Action::Value(_) => None,
+        };
+        CallSetup { settings: call_settings(call), prototype }
+    }
+}
+
+/// The request of a call, from the values known now.
+pub(crate) fn request(action: &HttpAction, setup: &CallSetup, known: &Known<'_>, shared: &SharedHeaders) -> Result<Request, RenderFault> {
+    let target = target(action, known)?;
+    let refused = |error: CallError| RenderFault::BadValue { reference: "request".to_string(), from_client: false, why: why(&error) };
+    let prototype = setup.prototype.clone().unwrap_or_else(|| Arc::new(Prototype::new(action.method.clone())));
+    let mut request = Request::with_prototype(prototype, target).map_err(refused)?;
+    for (name, value) in shared.for_call() {
+        request = request.header(name, value).map_err(refused)?;
+    }
+    for index in &action.pass {
+        if let Some(value) = known.header(*index) {
+            request = request.header(known.header_name(*index).clone(), value.clone()).map_err(refused)?;
+        }
+    }
+    for (name, template) in &action.headers {
+        let value = render::header(template, known)?;
+        request = request.header(name.clone(), value).map_err(refused)?;
+    }
+    if let Some(body) = &action.body {
+        let mut out = Vec::new();
+        render::json(body, known, &mut out);
+        request = request.body(out, JSON);
+    }
+    Ok(request)
+}
+
+fn target(action: &HttpAction, known: &Known<'_>) -> Result<String, RenderFault> {
+    let mut out = Vec::with_capacity(96);
+    render::path(&action.path, known, &mut out)?;
+    out.push(b'?');
+    let without_query = out.len();
+    render::query(&action.query, known, &mut out)?;
+    if out.len() == without_query {
+        out.pop();
+    }
+    // Templates are text and values are encoded, so this is ASCII; a mistake there would surface as a refused request.
+    Ok(String::from_utf8(out).unwrap_or_default())
+}
+
+fn why(error: &CallError) -> &'static str {
+    if error.kind() == Kind::Value { "cannot stand in this request" } else { "cannot be sent" }
+}
+
+/// How an HTTP call ended.
+#[derive(Debug)]
+pub(crate) struct CallEnd {
+    pub(crate) result: Result<Bytes, CallError>,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) freshness: Option<Freshness>,
+    pub(crate) forward: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) report: CallReport,
+}
+
+/// Asks the source. A call that must not be sent twice is not cancelled once it started: it runs to its own end in the background
+/// scope of the client, whatever becomes of the request.
+pub(crate) async fn exchange(core: &Core, source: &Source, call: &CallPlan, setup: &CallSetup, request: Request, deadline: Deadline) -> CallEnd {
+    if call.idempotent {
+        let (result, report) = source.call(core.client(), &request, &setup.settings, deadline).await;
+        return end(call, result, report);
+    }
+    let (client, source, settings) = (core.client().clone(), source.clone(), setup.settings);
+    let work = async move { source.call(&client, &request, &settings, deadline).await };
+    match core.client().background().shield("write", deadline.left(), work).await {
+        Settled::Done((result, report)) => end(call, result, report),
+        Settled::Panicked(message) => end(call, Err(CallError::new(Kind::Panic, message)), CallReport::default()),
+        Settled::TimedOut => end(call, Err(CallError::new(Kind::Timeout, "no answer before the deadline")), CallReport::default()),
+        Settled::Cancelled(_) => end(call, Err(CallError::new(Kind::Cancelled, "the gateway stopped")), CallReport::default()),
+    }
+}
+
+fn end(call: &CallPlan, result: Result<Response, CallError>, report: CallReport) -> CallEnd {
+    let mut end = CallEnd { result: Err(CallError::new(Kind::Cancelled, "")), refusal: None, freshness: None, forward: Vec::new(), report };
+    let response = match result {
+        Ok(response) => response,
+        Err(error) => {
+            end.result = Err(error);
+            return end;
+        }
+    };
+    let status = response.status();
+    match call.ok.find(status) {
+        Some(OkEntry { value: Some(value), .. }) => end.result = Ok(value.clone()),
+        Some(_) => end.result = json_of(&response),
+        None => {
+            end.result = Err(CallError::new(Kind::Status, format!("answered {status}")));
+            let content_type = response.header_bytes("content-type").and_then(|value| HeaderValue::from_bytes(value).ok());
+            end.refusal = Some(Refusal { status, content_type, body: response.into_body() });
+            return end;
+        }
+    }
+    end.freshness = Some(freshness(&response));
+    for name in &call.forward {
+        let values = response.headers().filter(|(other, _)| *other == name.as_str()).filter_map(|(_, value)| HeaderValue::from_bytes(value).ok());
+        end.forward.extend(values.map(|value| (name.clone(), value)));
+    }
+    end
+}
+
+/// The body as a value: nothing is null, all else must be one JSON document.
+fn json_of(response: &Response) -> Result<Bytes, CallError> {
+    let body = response.body();
+    if body.is_empty() {
+        return Ok(Bytes::from_static(json::NULL));
+    }
+    match json::validate(body, &json::Limits::default()) {
+        Ok(_) => Ok(body.clone()),
+        Err(fault) => Err(CallError::new(Kind::Decode, format!("the body is not JSON: {} at byte {}", fault.what, fault.at))),
+    }
+}

@@ -1,0 +1,281 @@
+//! The gateway itself: a plan with its sources, shared by all cores, and one [`Core`] per runtime that answers requests.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anabranch::client::{Prototype, WireLimits, WireSettings};
+use anabranch::policy::{Backoff, RetrySettings};
+use anabranch::{Attempt, Client, Source};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+
+use crate::connector::CallSetup;
+use crate::plan::{Plan, SourcePlan};
+use crate::respond::problem::Problem;
+use crate::route::{Find, Matched, Router};
+use crate::run;
+
+/// Requests being answered at once over all cores; above it 503 with `Retry-After: 1`.
+const MAX_REQUESTS: usize = 4096;
+
+/// A plan with its sources. All cores share it; no request writes to it but for the limits and counters that sources share.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(crate) plan: Plan,
+    pub(crate) router: Router,
+    pub(crate) sources: Vec<Source>,
+    /// Per route and call: what is ready before any request comes.
+    pub(crate) setups: Vec<Vec<CallSetup>>,
+    /// Per route and call: the calls that wait for it.
+    pub(crate) dependents: Vec<Vec<Vec<usize>>>,
+    requests: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+/// A source that cannot be set up, although the plan compiled: its TLS files, for example, are not what they should be.
+#[derive(Debug)]
+pub struct BuildError {
+    source: Arc<str>,
+    cause: anabranch::client::BadEndpoint,
+}
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot set up source `{}`: {}", self.source, self.cause)
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl Gateway {
+    /// Sets up the plan's sources. Opens no connection.
+    ///
+    /// # Errors
+    /// A source's endpoint or TLS settings cannot be used.
+    pub fn build(plan: Plan) -> Result<Arc<Gateway>, BuildError> {
+        let sources = plan.sources.iter().map(source).collect::<Result<Vec<_>, _>>()?;
+        let prototypes = crate::connector::prototypes(&plan);
+        let setups = plan.routes.iter().map(|route| route.calls.iter().map(|call| CallSetup::new(call, &prototypes)).collect()).collect();
+        let dependents = plan.routes.iter().map(run::dependents).collect();
+        let router = Router::new(&plan);
+        Ok(Arc::new(Gateway { plan, router, sources, setups, dependents, requests: AtomicUsize::new(0), stopping: AtomicBool::new(false) }))
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Its sources, in the order of the plan.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        Health { stopping: self.stopping.load(Ordering::Relaxed), requests: self.requests.load(Ordering::Relaxed) }
+    }
+
+    /// Makes it answer "not ready" from now on, so that a balancer looks elsewhere; requests are still taken.
+    pub fn announce_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a request for as long as the value lives; None when there are too many.
+    fn admit(&self) -> Option<Admitted<'_>> {
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        let admitted = Admitted(&self.requests);
+        (before < MAX_REQUESTS).then_some(admitted)
+    }
+}
+
+/// One request being answered.
+struct Admitted<'a>(&'a AtomicUsize);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn source(plan: &SourcePlan) -> Result<Source, BuildError> {
+    let wire = WireSettings { http: plan.http, tls: plan.tls.clone(), pool_idle: plan.pool, connect_timeout: plan.connect_timeout, ..WireSettings::default() };
+    let mut builder = Source::builder(&plan.name).in_flight(plan.in_flight).queue(plan.queue).queue_wait(plan.queue_wait).wire(wire);
+    for url in &plan.urls {
+        builder = builder.endpoint(url);
+    }
+    if let Some(rate) = plan.rate {
+        builder = builder.rate(rate);
+    }
+    builder.build().map_err(|cause| BuildError { source: plan.name.clone(), cause })
+}
+
+/// How a gateway is.
+#[derive(Clone, Copy, Debug)]
+pub struct Health {
+    stopping: bool,
+    requests: usize,
+}
+
+impl Health {
+    /// Why it should get no new requests; None when it should.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        self.stopping.then_some("stopping")
+    }
+
+    /// Requests being answered now.
+    pub fn requests(&self) -> usize {
+        self.requests
+    }
+}
+
+/// What a core does beyond answering.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CoreOptions {
+    /// Adds Server-Timing to every answer and the details of failed calls to problems.
+    pub dev: bool,
+    /// Keeps [`Answer::trace`].
+    pub trace: bool,
+}
+
+/// A gateway bound to one runtime. Cheap to clone; clones share the connections of that runtime.
+#[derive(Clone)]
+pub struct Core(Arc<CoreState>);
+
+struct CoreState {
+    gateway: Arc<Gateway>,
+    client: Client,
+    options: CoreOptions,
+}
+
+/// What the client asked, once its route is found.
+pub(crate) struct Asked<'a> {
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) peer: Option<IpAddr>,
+}
+
+/// A whole reply.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, without content-length.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// What was done for it, when asked for.
+    pub trace: Option<Box<RequestTrace>>,
+}
+
+/// What was done for one request.
+#[derive(Clone, Debug)]
+pub struct RequestTrace {
+    /// Method and pattern of the route.
+    pub route: String,
+    /// The route's deadline.
+    pub deadline: Duration,
+    /// From the request's arrival to its reply.
+    pub took: Duration,
+    /// The calls, in the order written.
+    pub calls: Vec<CallTrace>,
+}
+
+/// What one call did.
+#[derive(Clone, Debug)]
+pub struct CallTrace {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The source that it asked.
+    pub source: Option<Arc<str>>,
+    /// The calls that it waited for.
+    pub waits: Vec<Arc<str>>,
+    /// When it started, from the request's arrival; None when it never did.
+    pub started: Option<Duration>,
+    /// How long it took.
+    pub took: Duration,
+    /// `ok`, `fallback`, `skipped` or the kind of its failure.
+    pub outcome: String,
+    /// What happened, for whoever runs the gateway; empty when all went well.
+    pub detail: String,
+    /// Its attempts.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Core {
+    /// A core with its own connections.
+    pub fn new(gateway: Arc<Gateway>, client: Client, options: CoreOptions) -> Core {
+        Core(Arc::new(CoreState { gateway, client, options }))
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        &self.0.gateway
+    }
+
+    /// The client whose connections it uses.
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// What it was told to do beyond answering.
+    pub fn options(&self) -> CoreOptions {
+        self.0.options
+    }
+
+    /// Answers one request. Dropping the future cancels its calls, except writes once sent, which run to their own end.
+    pub async fn answer(&self, request: Request<Bytes>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let matched = match self.find(&parts.method, parts.uri.path()) {
+            Ok(matched) => matched,
+            Err(problem) => return problem.into_answer(),
+        };
+        if body.len() as u64 > self.body_max(&matched) {
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes").into_answer();
+        }
+        let query = parts.uri.query().unwrap_or("");
+        self.run(matched, Asked { query, headers: &parts.headers, body, peer: None }).await
+    }
+
+    /// The route of a method and path, or 404 or 405.
+    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Result<Matched<'p>, Problem> {
+        match self.0.gateway.router.find(method, path) {
+            Find::Route(matched) => Ok(matched),
+            Find::MethodNotAllowed(allow) => Err(Problem::method_not_allowed(allow)),
+            Find::NotFound => Err(Problem::not_found()),
+        }
+    }
+
+    /// The largest body that the route takes.
+    pub(crate) fn body_max(&self, matched: &Matched<'_>) -> u64 {
+        self.0.gateway.plan.routes[matched.index].body_max
+    }
+
+    /// Runs the route's graph.
+    pub(crate) async fn run(&self, matched: Matched<'_>, asked: Asked<'_>) -> Answer {
+        let Some(_admitted) = self.0.gateway.admit() else {
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered").retry_in(Duration::from_secs(1)).into_answer();
+        };
+        run::answer(self, matched, asked).await
+    }
+}
+
+/// How attempts of a call are made.
+pub(crate) fn call_settings(call: &crate::plan::CallPlan) -> anabranch::CallSettings {
+    anabranch::CallSettings {
+        timeout: call.timeout,
+        retry: RetrySettings { retries: call.retry, backoff: Backoff::INTERACTIVE },
+        idempotent: call.idempotent,
+        limits: WireLimits { max_body: call.max_body, first_byte: call.first_byte, body_idle: Some(call.body_idle), ..WireLimits::default() },
+    }
+}
+
+/// The prototype of a call's requests: what is the same in all of them.
+pub(crate) type SharedPrototype = Arc<Prototype>;

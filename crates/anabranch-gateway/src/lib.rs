@@ -1,0 +1,18 @@
+//! The API aggregation gateway: a config becomes a plan, a plan answers requests.
+
+pub mod config;
+pub mod plan;
+pub mod json;
+pub mod render;
+pub mod inputs;
+pub mod route;
+mod connector;
+mod run;
+pub mod respond;
+pub mod gateway;
+pub mod server;
+pub mod spec;
+
+pub use config::{compile, Faults, Lookup};
+pub use gateway::{Answer, BuildError, CallTrace, Core, CoreOptions, Gateway, Health, RequestTrace};
+pub use plan::Plan;

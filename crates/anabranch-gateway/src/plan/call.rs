@@ -1,0 +1,242 @@
+//! One call: its request or value, its condition, what counts as success, its limits and what stands in for it.
+//!
+//! What it waits for and whether it is a part is said by `graph`, when all calls of the route are known.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use super::condition;
+use super::headers;
+use super::model::{Action, CallPlan, HttpAction, OkSet, Otherwise, Root, Template, Value};
+use super::names::Names;
+use super::ok;
+use super::place::{fault, Text};
+use super::reference::is_name;
+use super::settings::{self, Layers};
+use super::target::Target;
+use super::template;
+use super::value;
+use super::walk;
+use crate::config::faults::Faults;
+use crate::config::model::{ActionConfig, CallConfig, Config};
+use crate::config::yaml::{Node, Spanned};
+
+/// What a call is compiled in.
+pub(super) struct Around<'a> {
+    /// The whole config: sources and defaults.
+    pub(super) config: &'a Config,
+    /// What can be referred to.
+    pub(super) names: &'a Names<'a>,
+    /// Headers that carry credentials.
+    pub(super) credentials: &'a [HeaderName],
+    /// Of the route.
+    pub(super) deadline: Duration,
+}
+
+/// Compiles a call. What is wrong is reported and left out, so that the graph can be looked at all the same.
+pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Faults) -> CallPlan {
+    let http = match &call.action {
+        ActionConfig::Http { method, target } => Some((http_method(method, faults), target)),
+        ActionConfig::Value(_) => None,
+    };
+    let target = http
+        .as_ref()
+        .map(|(_, target)| Target::read(target, &call.query, &around.config.sources, around.names, faults));
+    let source = target.as_ref().and_then(|target| target.source);
+    let layers = Layers {
+        call: &call.settings,
+        source: source.map(|index| &around.config.sources[index].settings),
+        defaults: &around.config.defaults,
+    };
+    let safe = http
+        .as_ref()
+        .is_none_or(|(method, _)| matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS));
+    let idempotent = call.idempotent.as_ref().map_or(safe, |idempotent| idempotent.value);
+    let (waits, waits_ok) = after(call, around.names, faults);
+    let when = call
+        .when
+        .as_ref()
+        .and_then(|when| condition::compile(Text::of(when), around.names, faults));
+    CallPlan {
+        name: call.name.value.as_str().into(),
+        account_key: call.name.value.to_ascii_lowercase(),
+        waits,
+        waits_ok,
+        when,
+        ok: if http.is_some() {
+            ok::compile(call.ok.as_ref(), faults)
+        } else {
+            OkSet::any_2xx()
+        },
+        timeout: layers.limit("timeout", |settings| &settings.timeout, around.deadline, faults),
+        first_byte: layers.limit("first_byte", |settings| &settings.first_byte, around.deadline, faults),
+        body_idle: layers.nearest(|settings| &settings.body_idle).unwrap_or(settings::BODY_IDLE),
+        retry: if http.is_some() {
+            retry(call, &layers, idempotent, faults)
+        } else {
+            0
+        },
+        idempotent,
+        max_body: layers.nearest(|settings| &settings.max_body).unwrap_or(settings::MAX_BODY),
+        otherwise: call.otherwise.as_ref().map(|node| otherwise(node, around.names, faults)),
+        only_else: false,
+        is_part: false,
+        forward: forward(call, faults),
+        action: match (http, target, &call.action) {
+            (Some((method, _)), Some(target), _) => Action::Http(http_action(call, method, target, around, faults)),
+            (_, _, ActionConfig::Value(node)) => Action::Value(value::compile(node, around.names, faults)),
+            (_, _, ActionConfig::Http { .. }) => Action::Value(Value::Literal(bytes::Bytes::from_static(b"null"))),
+        },
+    }
+}
+
+fn http_method(written: &Spanned<String>, faults: &mut Faults) -> Method {
+    match written.value.as_str() {
+        "GET" => Method::GET,
+        "HEAD" => Method::HEAD,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "PATCH" => Method::PATCH,
+        "DELETE" => Method::DELETE,
+        "OPTIONS" => Method::OPTIONS,
+        other => {
+            fault(
+                faults,
+                written,
+                format!("`{other}` is no method of a call"),
+                "one of `get`, `head`, `post`, `put`, `patch`, `delete`",
+            );
+            Method::GET
+        }
+    }
+}
+
+fn http_action(call: &CallConfig, method: Method, target: Target, around: &Around<'_>, faults: &mut Faults) -> HttpAction {
+    let names = around.names;
+    if let Some(body) = call
+        .body
+        .as_ref()
+        .filter(|_| matches!(method, Method::GET | Method::HEAD | Method::OPTIONS))
+    {
+        let help = "`post`, `put`, `patch` or `delete`; `query:` adds to the URL";
+        fault(faults, body.span, format!("a {method} request has no body"), help);
+    }
+    let own = own_headers(call, names, faults);
+    let source = target.source.map(|index| &around.config.sources[index]);
+    let passes =
+        |name: &HeaderName| source.is_some_and(|source| source.pass.iter().any(|pass| name.as_str().eq_ignore_ascii_case(&pass.value)));
+    let sets = |name: &HeaderName| {
+        let by_source = source.is_some_and(|source| source.headers.iter().any(|(key, _)| name.as_str().eq_ignore_ascii_case(&key.value)));
+        by_source || own.iter().any(|(other, _)| other == name)
+    };
+    let let_in = names.headers.iter().enumerate();
+    let pass = let_in.filter(|(_, name)| {
+        let is_credential = around.credentials.contains(name);
+        headers::may_pass(name, is_credential) && !sets(name) && (!is_credential || passes(name))
+    });
+    let action = HttpAction {
+        source: target.source.unwrap_or_default(),
+        method,
+        path: target.path,
+        query: target.query,
+        pass: pass.map(|(index, _)| index).collect(),
+        headers: own,
+        body: call.body.as_ref().map(|body| value::compile(body, names, faults)),
+    };
+    refuse_leaks(call, &action, around, passes, faults);
+    action
+}
+
+/// A credential goes only to sources that `pass` it, also when it is referred to.
+fn refuse_leaks(call: &CallConfig, action: &HttpAction, around: &Around<'_>, passes: impl Fn(&HeaderName) -> bool, faults: &mut Faults) {
+    for reference in action.references() {
+        let Root::Header(index) = reference.root else { continue };
+        let name = &around.names.headers[index];
+        if around.credentials.contains(name) && !passes(name) {
+            let what = format!("`{}` is a credential that this source is not passed", reference.text);
+            fault(
+                faults,
+                &call.name,
+                what,
+                format!("add `pass: [{name}]` to the source if it may have it"),
+            );
+        }
+    }
+}
+
+fn own_headers(call: &CallConfig, names: &Names<'_>, faults: &mut Faults) -> Vec<(HeaderName, Template)> {
+    let mut own: Vec<(HeaderName, Template)> = Vec::new();
+    for (key, value) in &call.headers {
+        let Some(name) = headers::sent_name(Text::of(key), faults) else {
+            continue;
+        };
+        if own.iter().any(|(other, _)| *other == name) {
+            fault(
+                faults,
+                key,
+                format!("`{}` stands here twice", key.value),
+                "each header once, in any case of letters",
+            );
+        }
+        own.push((name, template::header(Text::of(value), names, faults)));
+    }
+    own
+}
+
+fn forward(call: &CallConfig, faults: &mut Faults) -> Vec<HeaderName> {
+    for written in &call.forward {
+        let name = written.value.to_ascii_lowercase();
+        if headers::is_framing_name(&name) || matches!(name.as_str(), "content-type" | "content-encoding") {
+            let what = format!("`{}` belongs to the source's answer and not to the reply", written.value);
+            fault(faults, written, what, "leave it out; the gateway writes its own");
+        }
+    }
+    headers::names(&call.forward, faults)
+}
+
+fn retry(call: &CallConfig, layers: &Layers<'_>, idempotent: bool, faults: &mut Faults) -> u32 {
+    if idempotent {
+        return layers.nearest(|settings| &settings.retry).unwrap_or(settings::RETRY);
+    }
+    if let Some(written) = call.settings.retry.as_ref().filter(|retry| retry.value > 0) {
+        let help = "write `idempotent: true` if sending it twice does no harm, or leave `retry` out";
+        fault(faults, written, "a call that may not be sent twice is never retried", help);
+    }
+    0
+}
+
+/// `after:` entries `x` and `x ok`: all of them, and those that must have ended well.
+fn after(call: &CallConfig, names: &Names<'_>, faults: &mut Faults) -> (Vec<usize>, Vec<usize>) {
+    let (mut all, mut well) = (Vec::new(), Vec::new());
+    for written in &call.after {
+        let text = Text::of(written).trimmed();
+        let (name, how) = text.split_once(' ').map_or((text, None), |(name, how)| (name, Some(how.trimmed())));
+        if how.is_some_and(|how| how.text != "ok") || !is_name(name.text) {
+            fault(
+                faults,
+                written,
+                format!("`{}` does not say what to wait for", written.value),
+                "`x`: it has ended, however; `x ok`: it has ended well",
+            );
+            continue;
+        }
+        let Some(index) = names.call(name, faults) else { continue };
+        all.push(index);
+        if how.is_some() {
+            well.push(index);
+        }
+    }
+    (all, well)
+}
+
+fn otherwise(node: &Node, names: &Names<'_>, faults: &mut Faults) -> Otherwise {
+    let value = value::compile(node, names, faults);
+    if let Value::Ref(reference) = &value {
+        if let (Root::Call(index), true) = (&reference.root, reference.path.is_empty()) {
+            return Otherwise::Call(*index);
+        }
+    }
+    let waits = walk::calls(&value.references());
+    Otherwise::Value { value, waits }
+}

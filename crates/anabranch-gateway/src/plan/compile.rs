@@ -1,0 +1,145 @@
+//! The whole config: sources, routes, what holds for all, and remarks that are no faults.
+
+use http::HeaderName;
+
+use super::headers;
+use super::model::{Action, CallPlan, Plan, Root, RoutePlan, SourcePlan};
+use super::place::fault;
+use super::route::{self, Around, Compiled};
+use super::settings;
+use super::source;
+use crate::config::faults::Faults;
+use crate::config::model::{Config, SlashConfig};
+use crate::config::yaml::{Span, Spanned};
+
+/// Where the gateway listens unless said: this machine only.
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// Compiles a config. None when anything is wrong, with all that is wrong in `faults`, which may hold some before.
+pub fn compile(config: &Config, faults: &mut Faults) -> Option<Plan> {
+    check_addresses(config, faults);
+    let credentials = headers::credentials(&config.credentials, faults);
+    let sources = source::compile(config, &credentials, faults);
+    let ignore_slash = config.slash.as_ref().is_some_and(|slash| slash.value == SlashConfig::Ignore);
+    let routes = routes(config, &credentials, ignore_slash, faults);
+    if !faults.is_empty() {
+        return None;
+    }
+    let warnings = warnings(&sources, &routes, &credentials);
+    Some(Plan {
+        listen: config.listen.as_ref().map_or(LISTEN, |listen| listen.value.as_str()).to_owned(),
+        health: config.health.as_ref().map(|health| health.value.clone()),
+        credentials,
+        ignore_slash,
+        max_calls: config.max_calls.as_ref().map_or(settings::MAX_CALLS, |most| most.value) as usize,
+        sources,
+        routes,
+        warnings,
+    })
+}
+
+fn routes(config: &Config, credentials: &[HeaderName], ignore_slash: bool, faults: &mut Faults) -> Vec<RoutePlan> {
+    let mut shapes: Vec<String> = Vec::new();
+    let mut plans: Vec<RoutePlan> = Vec::new();
+    for (at, written) in config.routes.iter().enumerate() {
+        let around = Around {
+            config,
+            credentials,
+            ignore_slash,
+            end: config.routes.get(at + 1).map_or(usize::MAX, |next| next.method.span.start),
+        };
+        let Compiled { plan, shape } = route::compile(written, &around, faults);
+        if let Some(same) = shapes.iter().position(|other| *other == shape) {
+            let other = &plans[same];
+            let what = format!(
+                "`{} {}` takes the same requests as `{} {}`",
+                plan.method, plan.pattern, other.method, other.pattern
+            );
+            fault(
+                faults,
+                &written.path,
+                what,
+                "two routes of one method differ in a fixed segment; types of parameters do not tell them apart",
+            );
+        }
+        shapes.push(shape);
+        plans.push(plan);
+    }
+    plans
+}
+
+fn check_addresses(config: &Config, faults: &mut Faults) {
+    check_address("listen", config.listen.as_ref(), faults);
+    check_address("health", config.health.as_ref(), faults);
+    let listen = config.listen.as_ref().map_or(LISTEN, |listen| listen.value.as_str());
+    if let Some(health) = config
+        .health
+        .as_ref()
+        .filter(|health| health.value == listen && !health.value.ends_with(":0"))
+    {
+        fault(
+            faults,
+            health,
+            "`health` and `listen` are the same address",
+            "another port for `health`",
+        );
+    }
+}
+
+fn check_address(key: &str, address: Option<&Spanned<String>>, faults: &mut Faults) {
+    let Some(address) = address else { return };
+    let parts = address.value.rsplit_once(':');
+    let sound = parts.is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        let host_sound = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/') && (bracketed || !host.contains(':'));
+        host_sound && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    });
+    if !sound {
+        fault(
+            faults,
+            address,
+            format!("`{key}` is no address to listen on"),
+            "`host:port`: `0.0.0.0:8080`, `[::1]:8080`",
+        );
+    }
+}
+
+/// What works and is probably not meant.
+fn warnings(sources: &[SourcePlan], routes: &[RoutePlan], credentials: &[HeaderName]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        if !routes.iter().any(|route| calls_source(route, index)) {
+            warnings.push(format!("no call goes to the source `{}`", source.name));
+        }
+    }
+    for route in routes {
+        let used = route::used(&route.calls, &route.reply);
+        for (index, param) in route.params.iter().enumerate() {
+            if !used.contains(&Root::Param(index)) {
+                warnings.push(format!(
+                    "`{} {}`: nothing names the parameter `{}`",
+                    route.method, route.pattern, param.name
+                ));
+            }
+        }
+        for (index, header) in route.headers.iter().enumerate() {
+            let used = used.contains(&Root::Header(index)) || route.calls.iter().any(|call| passes(call, index));
+            if credentials.contains(header) && !used {
+                let what = "is let in, and no source that the route calls is passed it";
+                warnings.push(format!("`{} {}`: the credential `{header}` {what}", route.method, route.pattern));
+            }
+        }
+    }
+    warnings
+}
+
+fn calls_source(route: &RoutePlan, source: usize) -> bool {
+    route
+        .calls
+        .iter()
+        .any(|call| matches!(&call.action, Action::Http(http) if http.source == source))
+}
+
+fn passes(call: &CallPlan, header: usize) -> bool {
+    matches!(&call.action, Action::Http(http) if http.pass.contains(&header))
+}

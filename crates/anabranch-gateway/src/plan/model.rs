@@ -1,0 +1,384 @@
+//! What a config means: names are indices, templates are parsed, headers are built. Immutable; a request never parses or looks up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+
+/// The compiled form of a config. It has done no I/O and cannot fail while it runs.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where the gateway listens, `host:port`.
+    pub listen: String,
+    /// Where `/livez` and `/readyz` answer.
+    pub health: Option<String>,
+    /// Header names (lower case) that carry credentials.
+    pub credentials: Vec<HeaderName>,
+    /// Whether `/x/` is `/x`.
+    pub ignore_slash: bool,
+    /// Calls one request may start.
+    pub max_calls: usize,
+    /// The sources; [`CallPlan::source`] is an index.
+    pub sources: Vec<SourcePlan>,
+    /// The routes, in the order written.
+    pub routes: Vec<RoutePlan>,
+    /// Remarks that are no faults, for `check`.
+    pub warnings: Vec<String>,
+}
+
+/// One source.
+#[derive(Debug)]
+pub struct SourcePlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its endpoints' URLs, checked.
+    pub urls: Vec<String>,
+    /// Attempts at once.
+    pub in_flight: usize,
+    /// Calls that may wait for a place.
+    pub queue: usize,
+    /// The longest wait for a place.
+    pub queue_wait: Duration,
+    /// Attempts a second.
+    pub rate: Option<f64>,
+    /// Idle connections per endpoint and core.
+    pub pool: usize,
+    /// Credentials that it is sent.
+    pub pass: Vec<HeaderName>,
+    /// Headers that it is always sent.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Protocol choice.
+    pub http: anabranch::client::HttpVersion,
+    /// TLS settings.
+    pub tls: Option<anabranch::client::TlsSettings>,
+    /// Limit of connecting, handshake included.
+    pub connect_timeout: Duration,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct RoutePlan {
+    /// Its method.
+    pub method: Method,
+    /// Its pattern as written, for messages: `/activity/{id:int}`.
+    pub pattern: String,
+    /// The pattern's segments.
+    pub segments: Vec<Segment>,
+    /// Path parameters in order, then query parameters; [`Root::Param`] is an index here.
+    pub params: Vec<Param>,
+    /// How many of `params` come from the path.
+    pub path_params: usize,
+    /// Headers let in, lower case.
+    pub headers: Vec<HeaderName>,
+    /// Whether any call refers to `$body`, so that it must be JSON.
+    pub reads_body: bool,
+    /// The largest request body, in bytes.
+    pub body_max: u64,
+    /// Of the whole reply.
+    pub deadline: Duration,
+    /// Wait for the rest after the last need.
+    pub grace: Option<Duration>,
+    /// What the reply needs.
+    pub need: Need,
+    /// The graph.
+    pub calls: Vec<CallPlan>,
+    /// Calls that are parts of the reply, in the order written.
+    pub parts: Vec<usize>,
+    /// How the parts join.
+    pub reply: Reply,
+    /// The call whose failed status becomes the reply's.
+    pub status_from: Option<usize>,
+    /// Whether its body does too.
+    pub errors_pass: bool,
+    /// Whether `_parts` is added to the body.
+    pub account_body: bool,
+    /// Whether Server-Timing is sent; None: only with `--dev`.
+    pub timing: Option<bool>,
+}
+
+/// One piece of a route's pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// These bytes, exactly.
+    Fixed(String),
+    /// One segment: the path parameter with this index.
+    Param(usize),
+    /// The rest of the path, slashes included: the path parameter with this index.
+    Rest(usize),
+}
+
+/// One parameter of a route.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: ParamKind,
+    /// Its value when the client sends none.
+    pub default: ParamDefault,
+    /// Whether it takes repeats (`tag: []`); its value is then a list.
+    pub repeats: bool,
+    /// Whether some call puts it into a path, where `..`, `/` and the like are refused.
+    pub in_path: bool,
+    /// Whether it is `*rest`, which may hold slashes in a path.
+    pub rest: bool,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParamKind {
+    /// 64 bit, with bounds.
+    Int {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// A finite decimal number.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// Any text without control characters.
+    Text,
+    /// A UUID, sent lower case.
+    Uuid,
+    /// `2026-11-20`.
+    Date,
+}
+
+/// What stands in for an absent parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParamDefault {
+    /// 400.
+    Required,
+    /// It is missing.
+    Missing,
+    /// This value, as text in canonical form.
+    Value(String),
+}
+
+/// What a reply needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// No `need:` was written: it fails when every part fails.
+    OnePart,
+    /// These calls; an empty list never fails.
+    All(Vec<usize>),
+}
+
+/// How parts join.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// An object, one key per part, in the order written.
+    Object,
+    /// One call's value.
+    Only(usize),
+    /// A value with references.
+    Value(Value),
+    /// The objects of these calls in one, later keys win.
+    Merge(Vec<usize>),
+}
+
+/// One call of a route's graph.
+#[derive(Debug)]
+pub struct CallPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its key in the account, lower case.
+    pub account_key: String,
+    /// What it does.
+    pub action: Action,
+    /// Calls that must have ended before it starts: those its request, `when` and `after` name.
+    pub waits: Vec<usize>,
+    /// Of these, those that must have ended well (`after: [x ok]`).
+    pub waits_ok: Vec<usize>,
+    /// Its condition.
+    pub when: Option<Condition>,
+    /// Statuses that are a success.
+    pub ok: OkSet,
+    /// Limit of an attempt; None: what is left of the deadline.
+    pub timeout: Option<Duration>,
+    /// Limit from sending to the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// Limit between two pieces of the body.
+    pub body_idle: Duration,
+    /// Attempts after the first; 0 where a retry is not safe.
+    pub retry: u32,
+    /// Whether it may be sent twice; decides retries and whether a lost client cancels it.
+    pub idempotent: bool,
+    /// The largest answer, decoded.
+    pub max_body: u64,
+    /// What stands in when it fails.
+    pub otherwise: Option<Otherwise>,
+    /// Whether it is named only in `else`, so that it starts only when needed and is no part.
+    pub only_else: bool,
+    /// Whether it is a part of the reply.
+    pub is_part: bool,
+    /// Response headers that go to the client.
+    pub forward: Vec<HeaderName>,
+}
+
+/// What a call does.
+#[derive(Debug)]
+pub enum Action {
+    /// An HTTP request.
+    Http(HttpAction),
+    /// A value made of references.
+    Value(Value),
+}
+
+/// The request of an HTTP call.
+#[derive(Debug)]
+pub struct HttpAction {
+    /// Index of the source.
+    pub source: usize,
+    /// Its method.
+    pub method: Method,
+    /// The path; a reference is one encoded segment (or several, for `*rest`).
+    pub path: Template,
+    /// The query, pair by pair; a pair whose whole value is one missing parameter is left out.
+    pub query: Vec<(String, Template)>,
+    /// Headers of this call.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// Indices into [`RoutePlan::headers`] of what the client sent that goes to this call, credentials only where the source passes them.
+    pub pass: Vec<usize>,
+    /// JSON body.
+    pub body: Option<Value>,
+}
+
+/// Text with references.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template(pub Vec<Piece>);
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// As it stands; in paths and queries already encoded.
+    Text(String),
+    /// A value.
+    Ref(Reference),
+}
+
+/// `$name.field.0[]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reference {
+    /// What it names.
+    pub root: Root,
+    /// The way into it.
+    pub path: Vec<Hop>,
+    /// As written, for messages: `$posts[].id`.
+    pub text: String,
+}
+
+/// What a reference names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// A parameter: index into [`RoutePlan::params`].
+    Param(usize),
+    /// A call: index into [`RoutePlan::calls`].
+    Call(usize),
+    /// A header let in: index into [`RoutePlan::headers`].
+    Header(usize),
+    /// The request's JSON body.
+    Body,
+}
+
+/// One hop of a reference's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// `.field`
+    Field(String),
+    /// `.0`
+    Index(usize),
+    /// `[]`: each item.
+    Each,
+}
+
+/// A JSON value with references.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// JSON text without references.
+    Literal(Bytes),
+    /// The value itself, of whatever type; missing is null.
+    Ref(Reference),
+    /// Text with references inside.
+    Text(Template),
+    /// A list.
+    List(Vec<Value>),
+    /// An object, keys in the order written.
+    Object(Vec<(String, Value)>),
+}
+
+/// `when:`, a small part of jq that needs no interpreter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// jq truth: null, false and missing are no.
+    Truth(Reference),
+    /// `a == b` and its sisters.
+    Compare(Operand, Comparison, Operand),
+    /// `a and b`.
+    And(Box<Condition>, Box<Condition>),
+    /// `a or b`.
+    Or(Box<Condition>, Box<Condition>),
+    /// `a | not`.
+    Not(Box<Condition>),
+}
+
+/// One side of a comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// A reference.
+    Ref(Reference),
+    /// A JSON scalar.
+    Literal(Bytes),
+}
+
+/// How two values compare; order as jq's: null < false < true < numbers < strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+/// `else:`.
+#[derive(Clone, Debug)]
+pub enum Otherwise {
+    /// This value; the calls that it names must have ended first.
+    Value {
+        /// The value.
+        value: Value,
+        /// The calls that it names.
+        waits: Vec<usize>,
+    },
+    /// This call's value.
+    Call(usize),
+}
+
+/// Statuses that are a success, `ok: [2xx, {404: null}]`.
+#[derive(Clone, Debug)]
+pub struct OkSet {
+    /// Entries in the order written; the first that matches decides.
+    pub entries: Vec<OkEntry>,
+}
+
+/// One entry of `ok:`.
+#[derive(Clone, Debug)]
+pub struct OkEntry {
+    /// First status.
+    pub from: u16,
+    /// Last status.
+    pub to: u16,
+    /// The value to take instead of the body.
+    pub value: Option<Bytes>,
+}

@@ -1,0 +1,290 @@
+//! One route: its parameters, its calls as a graph, and how the parts join.
+
+use http::{HeaderName, Method};
+
+use super::call;
+use super::graph;
+use super::headers;
+use super::model::{Action, CallPlan, Need, Otherwise, Param, Reply, Root, RoutePlan};
+use super::names::{self, Names};
+use super::params;
+use super::pattern::Pattern;
+use super::place::{fault, Text};
+use super::settings;
+use super::value;
+use crate::config::faults::Faults;
+use crate::config::model::{Config, ReplyConfig, RouteConfig};
+use crate::config::yaml::Spanned;
+
+/// A compiled route, and what decides which requests it takes.
+pub(super) struct Compiled {
+    /// The route.
+    pub(super) plan: RoutePlan,
+    /// Equal for two routes that take the same requests.
+    pub(super) shape: String,
+}
+
+/// What a route is compiled in.
+pub(super) struct Around<'a> {
+    /// The whole config: sources, defaults.
+    pub(super) config: &'a Config,
+    /// Headers that carry credentials.
+    pub(super) credentials: &'a [HeaderName],
+    /// Whether `/x/` is `/x`.
+    pub(super) ignore_slash: bool,
+    /// Where the next route begins, in bytes of the file.
+    pub(super) end: usize,
+}
+
+/// Compiles a route. What is wrong is reported and left out.
+pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Faults) -> Compiled {
+    let method = method(&route.method, faults);
+    let Pattern { segments, params } = Pattern::read(&route.path, faults);
+    let shape = format!("{method} {}", Pattern::shape(&segments, around.ignore_slash));
+    let path_params = params.len();
+    let mut params = with_query(params, route, faults);
+    let headers = headers::names(&route.headers, faults);
+    let deadline = route.deadline.as_ref().map_or(settings::DEADLINE, |deadline| deadline.value);
+    check_call_names(route, &params, around.config, faults);
+
+    let has_body = !matches!(method, Method::GET | Method::HEAD);
+    if let Some(body) = route.body_max.as_ref().filter(|_| !has_body) {
+        let help = "`body:` is for POST, PUT, PATCH and DELETE routes";
+        fault(faults, body, format!("a {method} request has no body"), help);
+    }
+    let calls: Vec<&str> = route.calls.iter().map(|call| call.name.value.as_str()).collect();
+    let names = Names {
+        params: &params,
+        calls,
+        headers: &headers,
+        has_body,
+    };
+    let scope = call::Around {
+        config: around.config,
+        names: &names,
+        credentials: around.credentials,
+        deadline,
+    };
+    let mut calls: Vec<CallPlan> = route.calls.iter().map(|call| call::compile(call, &scope, faults)).collect();
+    let reply = reply(route, &names, faults);
+    let parts = graph::connect(&mut calls, &reply);
+    let need = need(route, &reply, &parts, &calls, &names, faults);
+    let status_from = status_from(route, &need, &names, faults);
+    graph::report_cycles(&route.calls, &calls, faults);
+    // A broken reference may have been the one that names a call.
+    if !has_faults(route, around.end, faults) {
+        graph::report_unseen(&route.calls, &calls, &reply, &need, faults);
+    }
+
+    let used = used(&calls, &reply);
+    let reads_body = used.contains(&Root::Body);
+    mark_path_params(&mut params, &calls);
+    let plan = RoutePlan {
+        method,
+        pattern: route.path.value.clone(),
+        segments,
+        params,
+        path_params,
+        headers,
+        reads_body,
+        body_max: route.body_max.as_ref().map_or(settings::REQUEST_BODY, |size| size.value),
+        deadline,
+        grace: route.grace.as_ref().map(|grace| grace.value),
+        need,
+        calls,
+        parts,
+        reply,
+        status_from,
+        errors_pass: route.errors_pass.as_ref().is_some_and(|pass| pass.value),
+        account_body: route.account_body,
+        timing: route.timing,
+    };
+    Compiled { plan, shape }
+}
+
+/// Whether anything was reported between this route and the next.
+fn has_faults(route: &RouteConfig, end: usize, faults: &Faults) -> bool {
+    let inside = route.method.span.start..end;
+    faults.sorted().iter().any(|fault| inside.contains(&fault.span.start))
+}
+
+/// What the references of a route name; each may stand here many times.
+pub(super) fn used(calls: &[CallPlan], reply: &Reply) -> Vec<Root> {
+    let mut references: Vec<_> = calls.iter().flat_map(CallPlan::references).collect();
+    references.extend(calls.iter().flat_map(|call| match &call.otherwise {
+        Some(Otherwise::Value { value, .. }) => value.references(),
+        _ => Vec::new(),
+    }));
+    if let Reply::Value(value) = reply {
+        references.extend(value.references());
+    }
+    references.into_iter().map(|reference| reference.root.clone()).collect()
+}
+
+fn method(written: &Spanned<String>, faults: &mut Faults) -> Method {
+    const METHODS: [Method; 7] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    METHODS
+        .into_iter()
+        .find(|method| method.as_str() == written.value)
+        .unwrap_or_else(|| {
+            fault(
+                faults,
+                written,
+                format!("`{}` is no method of a route", written.value),
+                "`GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`",
+            );
+            Method::GET
+        })
+}
+
+fn with_query(mut params: Vec<Param>, route: &RouteConfig, faults: &mut Faults) -> Vec<Param> {
+    for (name, node) in &route.query {
+        let param = params::read(name, node, faults);
+        if params.iter().any(|other| other.name == param.name) {
+            fault(
+                faults,
+                name,
+                format!("two parameters are named `{}`", name.value),
+                "another name for one of them",
+            );
+        }
+        params.push(param);
+    }
+    params
+}
+
+/// Names of calls are names of parts: the account has them as keys, in lower case.
+fn check_call_names(route: &RouteConfig, params: &[Param], config: &Config, faults: &mut Faults) {
+    for (at, call) in route.calls.iter().enumerate() {
+        let name = &call.name;
+        names::check("call", Text::of(name), faults);
+        if name.value.starts_with('_') {
+            fault(
+                faults,
+                name,
+                "the name of a call does not begin with `_`",
+                "`_parts` and its like are the gateway's own keys",
+            );
+        }
+        if params.iter().any(|param| param.name == name.value) {
+            let what = format!("both a parameter and a call are named `{}`", name.value);
+            fault(
+                faults,
+                name,
+                what,
+                format!("another name for one of them, so that `${}` names one thing", name.value),
+            );
+        }
+        let same = route.calls[..at]
+            .iter()
+            .find(|other| other.name.value.eq_ignore_ascii_case(&name.value));
+        if let Some(other) = same {
+            let what = format!("`{}` and `{}` differ only in case", other.name.value, name.value);
+            fault(faults, name, what, "the account names parts in lower case");
+        }
+    }
+    let most = config.max_calls.as_ref().map_or(settings::MAX_CALLS, |most| most.value) as usize;
+    if route.calls.len() > most {
+        let what = format!("{} calls, and one request may start {most}", route.calls.len());
+        fault(faults, &route.path, what, "fewer calls, or a higher `max_calls`");
+    }
+}
+
+fn reply(route: &RouteConfig, names: &Names<'_>, faults: &mut Faults) -> Reply {
+    let Some(written) = &route.reply else {
+        return Reply::Object;
+    };
+    match &written.value {
+        // An unknown name is a fault, and no plan is made: what stands here then is never run.
+        ReplyConfig::Only(name) => names.call(Text::of(name), faults).map_or(Reply::Object, Reply::Only),
+        ReplyConfig::Merge(merged) => Reply::Merge(named_once(merged, names, faults)),
+        ReplyConfig::Value(node) => Reply::Value(value::compile(node, names, faults)),
+    }
+}
+
+/// Finds calls by their names, each once.
+fn named_once(written: &[Spanned<String>], names: &Names<'_>, faults: &mut Faults) -> Vec<usize> {
+    let mut found = Vec::new();
+    for name in written {
+        let Some(index) = names.call(Text::of(name), faults) else {
+            continue;
+        };
+        if found.contains(&index) {
+            fault(faults, name, format!("`{}` stands here twice", name.value), "each call once");
+        }
+        found.push(index);
+    }
+    found
+}
+
+fn need(route: &RouteConfig, reply: &Reply, parts: &[usize], calls: &[CallPlan], names: &Names<'_>, faults: &mut Faults) -> Need {
+    let written = route.need.as_deref();
+    let mut needs = named_once(written.unwrap_or_default(), names, faults);
+    for name in written.unwrap_or_default() {
+        let call = calls.iter().find(|call| *call.name == *name.value);
+        if call.is_some_and(|call| call.only_else) {
+            let what = format!("`{}` starts only in place of another call, so the reply cannot need it", name.value);
+            fault(faults, name, what, "need the call whose `else` it is");
+        }
+    }
+    match (reply, written) {
+        // `need: []` is written by who wants a reply whatever happens, so it also holds for the only part.
+        (Reply::Only(_), Some([])) => {}
+        (Reply::Only(index), _) if !needs.contains(index) => needs.push(*index),
+        _ => {}
+    }
+    if let Some(grace) = route.grace.as_ref().filter(|_| needs.is_empty()) {
+        fault(
+            faults,
+            grace,
+            "`grace` counts from the last needed call, and none is needed",
+            "name the calls in `need:`, or leave `grace` out",
+        );
+    }
+    // A reply of fixed values and parameters has no part that could fail.
+    if written.is_none() && needs.is_empty() && !parts.is_empty() {
+        Need::OnePart
+    } else {
+        Need::All(needs)
+    }
+}
+
+fn status_from(route: &RouteConfig, need: &Need, names: &Names<'_>, faults: &mut Faults) -> Option<usize> {
+    let passes = route.errors_pass.as_ref().filter(|pass| pass.value);
+    let Some(from) = &route.status_from else {
+        if let Some(passes) = passes {
+            fault(
+                faults,
+                passes,
+                "`errors: pass` does not say whose",
+                "`status: { from: call }` beside it",
+            );
+        }
+        return None;
+    };
+    let index = names.call(Text::of(from), faults)?;
+    if matches!(need, Need::All(needs) if !needs.contains(&index)) {
+        let what = format!("the reply does not need `{}`, so its status is never taken", from.value);
+        fault(faults, from, what, format!("add `{}` to `need:`", from.value));
+    }
+    Some(index)
+}
+
+fn mark_path_params(params: &mut [Param], calls: &[CallPlan]) {
+    for call in calls {
+        let Action::Http(action) = &call.action else { continue };
+        for reference in action.path.references() {
+            if let Root::Param(index) = reference.root {
+                params[index].in_path = true;
+            }
+        }
+    }
+}

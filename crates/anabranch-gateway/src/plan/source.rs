@@ -1,0 +1,111 @@
+//! Sources: their endpoints, limits and fixed headers.
+
+use anabranch::client::{ClientCertificate, Endpoint, HttpVersion, Roots, TlsSettings, WireSettings};
+use http::HeaderName;
+
+use super::headers;
+use super::model::SourcePlan;
+use super::place::{fault, Text};
+use super::settings;
+use crate::config::faults::Faults;
+use crate::config::model::{CallSettings, Config, HttpConfig, SourceConfig, TlsConfig};
+use crate::config::yaml::Spanned;
+
+/// Compiles all sources.
+pub(super) fn compile(config: &Config, credentials: &[HeaderName], faults: &mut Faults) -> Vec<SourcePlan> {
+    config
+        .sources
+        .iter()
+        .map(|source| one(source, &config.defaults, credentials, faults))
+        .collect()
+}
+
+fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName], faults: &mut Faults) -> SourcePlan {
+    check_name(source, faults);
+    let in_flight = source.in_flight.as_ref().map_or(settings::IN_FLIGHT, |limit| limit.value);
+    let connect = source.settings.connect_timeout.as_ref().or(defaults.connect_timeout.as_ref());
+    let plan = SourcePlan {
+        name: source.name.value.as_str().into(),
+        urls: source.url.iter().map(|url| url.value.clone()).collect(),
+        in_flight: in_flight as usize,
+        queue: source.queue.as_ref().map_or(in_flight, |queue| queue.value) as usize,
+        queue_wait: source.queue_wait.as_ref().map_or(settings::QUEUE_WAIT, |wait| wait.value),
+        rate: source.rate.as_ref().map(|rate| rate.value),
+        pool: source.pool.as_ref().map_or(settings::POOL, |pool| pool.value) as usize,
+        pass: pass(&source.pass, credentials, faults),
+        headers: headers::fixed(&source.headers, faults),
+        http: match source.http.as_ref().map(|http| http.value) {
+            None | Some(HttpConfig::Auto) => HttpVersion::Auto,
+            Some(HttpConfig::Http1) => HttpVersion::Http1,
+            Some(HttpConfig::Http2) => HttpVersion::Http2,
+        },
+        tls: source.tls.as_ref().map(tls_settings),
+        connect_timeout: connect.map_or(settings::CONNECT_TIMEOUT, |limit| limit.value),
+    };
+    check_endpoints(source, &plan, faults);
+    plan
+}
+
+fn check_name(source: &SourceConfig, faults: &mut Faults) {
+    let name = Text::of(&source.name);
+    let sound = !name.text.is_empty() && name.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if !sound {
+        fault(
+            faults,
+            name,
+            format!("`{}` cannot be the name of a source", name.text),
+            "letters, digits, `_` and `-`",
+        );
+    }
+}
+
+/// Asks the engine, which knows what it can reach.
+fn check_endpoints(source: &SourceConfig, plan: &SourcePlan, faults: &mut Faults) {
+    for (at, url) in source.url.iter().enumerate() {
+        // The reader put this one in place of a missing URL, which it has reported.
+        if url.span == source.name.span {
+            continue;
+        }
+        let wire = WireSettings {
+            http: plan.http,
+            tls: plan.tls.clone(),
+            pool_idle: plan.pool,
+            ..WireSettings::default()
+        };
+        if let Err(bad) = Endpoint::new(&url.value, wire) {
+            fault(
+                faults,
+                url,
+                bad.to_string(),
+                "`http://host:port` or `https://host`, with a path in front of every call's if need be",
+            );
+        }
+        if source.url[..at].iter().any(|other| other.value == url.value) {
+            fault(faults, url, "this endpoint stands here twice", "each endpoint once");
+        }
+    }
+}
+
+fn pass(written: &[Spanned<String>], credentials: &[HeaderName], faults: &mut Faults) -> Vec<HeaderName> {
+    let names = headers::names(written, faults);
+    for written in written {
+        let is_credential = credentials.iter().any(|name| name.as_str().eq_ignore_ascii_case(&written.value));
+        if !is_credential && HeaderName::from_bytes(written.value.as_bytes()).is_ok() {
+            let what = format!("`{}` is no credential, and every source is passed it", written.value);
+            fault(faults, written, what, "leave it out, or add it to the top-level `credentials:`");
+        }
+    }
+    names
+}
+
+fn tls_settings(tls: &TlsConfig) -> TlsSettings {
+    let bytes = |text: &Spanned<String>| text.value.as_bytes().to_vec();
+    TlsSettings {
+        roots: tls.ca.as_ref().map_or(Roots::Os, |ca| Roots::Pem(bytes(ca))),
+        client_certificate: tls.cert.as_ref().zip(tls.key.as_ref()).map(|(chain, key)| ClientCertificate {
+            chain: bytes(chain),
+            key: bytes(key),
+        }),
+        server_name: tls.server_name.as_ref().map(|name| name.value.clone()),
+    }
+}

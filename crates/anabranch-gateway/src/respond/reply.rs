@@ -1,0 +1,283 @@
+//! The whole reply: parts joined, or the problem that says why not; its account, its caching, its timing.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+
+use super::account::{self, PartAccount, PartState};
+use super::cache_control::{self, Freshness, ReplyCaching};
+use super::problem::Problem;
+use super::server_timing::{self, CallTiming};
+use super::splice;
+use crate::gateway::{Answer, CallTrace, Core, RequestTrace};
+use crate::inputs::Inputs;
+use crate::json;
+use crate::plan::{Action, Need, Reply, RoutePlan};
+use crate::render;
+use crate::run::{Ended, Known, Lost, needs};
+
+/// Everything that a reply is made of.
+pub(crate) struct Joined<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) route: &'a RoutePlan,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) ended: Vec<Option<Ended>>,
+    pub(crate) lost: Option<Lost>,
+    pub(crate) arrived: Instant,
+}
+
+impl Joined<'_> {
+    /// Joins.
+    pub(crate) fn into_answer(mut self) -> Answer {
+        let mut answer = match self.lost.take() {
+            Some(Lost::Client(problem)) => problem.into_answer(),
+            Some(Lost::Need) => self.failure(),
+            None if self.every_part_failed() => self.failure(),
+            None => self.success(),
+        };
+        let options = self.core.options();
+        if self.route.timing.unwrap_or(options.dev) && let Some(value) = self.server_timing() {
+            answer.headers.insert(server_timing::HEADER, value);
+        }
+        if options.trace {
+            answer.trace = Some(Box::new(self.trace()));
+        }
+        answer
+    }
+
+    fn end(&self, call: usize) -> Option<&Ended> {
+        self.ended[call].as_ref()
+    }
+
+    fn value(&self, call: usize) -> Option<&[u8]> {
+        self.end(call)?.value().map(|value| &value[..])
+    }
+
+    /// Without a `need` a reply fails when nothing of it is there.
+    fn every_part_failed(&self) -> bool {
+        let failed = |call: &usize| self.end(*call).is_none_or(|ended| !ended.satisfies());
+        self.route.need == Need::OnePart && !self.route.parts.is_empty() && self.route.parts.iter().all(failed)
+    }
+
+    fn success(&mut self) -> Answer {
+        let accounts = self.accounts();
+        let is_complete = accounts.iter().all(|part| part.state.is_complete());
+        let account = self.route.account_body.then(|| account::json(&accounts));
+        let body = match self.body(account.as_deref()) {
+            Ok(body) => body,
+            Err(problem) => return problem.with_parts(&accounts).into_answer(),
+        };
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(value) = account::header(&accounts) {
+            headers.insert(account::HEADER, value);
+        }
+        drop(accounts);
+        let sets_cookie = self.forward(&mut headers);
+        headers.insert(header::CACHE_CONTROL, self.cache_control(is_complete, sets_cookie));
+        headers.insert(header::VARY, cache_control::vary(&self.route.headers));
+        Answer { status: StatusCode::OK, headers, body, trace: None }
+    }
+
+    fn body(&self, account: Option<&[u8]>) -> Result<Bytes, Problem> {
+        let body = match &self.route.reply {
+            Reply::Object => {
+                let parts: Vec<(&str, Option<&[u8]>)> = self.route.parts.iter().map(|call| (&*self.route.calls[*call].name, self.value(*call))).collect();
+                splice::object(&parts, account)
+            }
+            Reply::Only(call) => return Ok(self.end(*call).and_then(|ended| ended.value().cloned()).unwrap_or(Bytes::from_static(json::NULL))),
+            Reply::Value(value) => {
+                let mut out = Vec::new();
+                render::json(value, &Known::at_end(self.route, self.inputs, &self.ended), &mut out);
+                out
+            }
+            Reply::Merge(calls) => {
+                let objects: Vec<Option<&[u8]>> = calls.iter().map(|call| self.value(*call)).collect();
+                splice::merge(&objects, account).map_err(|fault| {
+                    let name = &self.route.calls[calls[fault.index]].name;
+                    Problem::new(StatusCode::BAD_GATEWAY, format!("the part `{name}` is no object and cannot be merged"))
+                })?
+            }
+        };
+        Ok(Bytes::from(body))
+    }
+
+    /// Copies what sources said for the client; whether a cookie was among it.
+    fn forward(&mut self, headers: &mut HeaderMap) -> bool {
+        let mut sets_cookie = false;
+        for ended in self.ended.iter_mut().flatten() {
+            for (name, value) in std::mem::take(&mut ended.forward) {
+                sets_cookie |= name == header::SET_COOKIE;
+                headers.append(name, value);
+            }
+        }
+        sets_cookie
+    }
+
+    fn cache_control(&self, is_complete: bool, sets_cookie: bool) -> HeaderValue {
+        let is_get = matches!(self.route.method, http::Method::GET | http::Method::HEAD);
+        let parts: Vec<Freshness> = self.route.parts.iter().map(|call| self.end(*call).and_then(|ended| ended.freshness).unwrap_or_default()).collect();
+        let caching = ReplyCaching { parts: &parts, is_get, is_complete, passed_credential: self.passed_credential(), sets_cookie };
+        cache_control::cache_control(&caching)
+    }
+
+    /// Whether any call carried a credential of the client.
+    fn passed_credential(&self) -> bool {
+        let credentials = &self.core.gateway().plan().credentials;
+        let sent = |header: &usize| self.inputs.headers[*header].is_some() && credentials.contains(&self.route.headers[*header]);
+        self.route.calls.iter().any(|call| matches!(&call.action, Action::Http(action) if action.pass.iter().any(sent)))
+    }
+
+    fn failure(&self) -> Answer {
+        let accounts = self.accounts();
+        if let Some(answer) = self.refusal_of_status_from() {
+            return answer;
+        }
+        let failed: Vec<&Ended> = self.failed_needs().filter_map(|call| self.end(call)).collect();
+        let kinds: Vec<anabranch::Kind> = failed.iter().filter_map(|ended| ended.outcome.kind()).collect();
+        let detail = self.why_failed();
+        let problem = if !kinds.is_empty() && kinds.iter().all(|kind| kind.is_local()) {
+            let wait = failed.iter().filter_map(|ended| ended.retry_after()).max().unwrap_or(Duration::from_secs(1));
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_in(wait)
+        } else if !kinds.is_empty() && kinds.iter().all(|kind| *kind == anabranch::Kind::Timeout) {
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
+        } else {
+            Problem::new(StatusCode::BAD_GATEWAY, detail)
+        };
+        problem.with_parts(&accounts).into_answer()
+    }
+
+    /// Calls without which this reply fails and which have no value.
+    fn failed_needs(&self) -> impl Iterator<Item = usize> + '_ {
+        let by_parts = self.route.need == Need::OnePart && !matches!(self.route.reply, Reply::Only(_));
+        (0..self.route.calls.len()).filter(move |call| {
+            let needed = if by_parts { self.route.parts.contains(call) } else { needs(self.route, *call) };
+            needed && self.end(*call).is_some_and(|ended| !ended.satisfies())
+        })
+    }
+
+    fn why_failed(&self) -> String {
+        let names: Vec<String> = self.failed_needs().map(|call| format!("`{}`", self.route.calls[call].name)).collect();
+        let mut detail = match names.as_slice() {
+            [] => "no part of the reply is there".to_string(),
+            [one] => format!("the part {one}, which this reply needs, failed"),
+            several => format!("the parts {}, which this reply needs, failed", several.join(", ")),
+        };
+        if self.core.options().dev {
+            for call in self.failed_needs() {
+                if let Some(anabranch::Outcome::Failed(error)) = self.end(call).map(|ended| &ended.outcome) {
+                    detail.push_str(&format!("; `{}`: {error}", self.route.calls[call].name));
+                }
+            }
+        }
+        detail
+    }
+
+    /// A 4xx of the call named by `status: { from: ... }` is the reply's own, with its body when `errors: pass` says so.
+    fn refusal_of_status_from(&self) -> Option<Answer> {
+        let call = self.route.status_from?;
+        let refusal = self.end(call).filter(|ended| !ended.satisfies())?.refusal.as_ref()?;
+        let status = StatusCode::from_u16(refusal.status).ok().filter(StatusCode::is_client_error)?;
+        if !self.route.errors_pass {
+            let name = &self.route.calls[call].name;
+            return Some(Problem::new(status, format!("the part `{name}` was refused")).with_parts(&self.accounts()).into_answer());
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = &refusal.content_type {
+            headers.insert(header::CONTENT_TYPE, content_type.clone());
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Some(Answer { status, headers, body: refusal.body.clone(), trace: None })
+    }
+
+    /// What the account says: of each part, and of calls that are no part but changed nothing for the better.
+    fn accounts(&self) -> Vec<PartAccount<'_>> {
+        self.route.parts.iter().filter_map(|call| self.account(*call)).collect()
+    }
+
+    fn account(&self, call: usize) -> Option<PartAccount<'_>> {
+        let plan = &self.route.calls[call];
+        let (state, took) = match self.end(call) {
+            Some(ended) => (PartState::of(&ended.outcome), ended.took),
+            None => (PartState::Failed(anabranch::Kind::Cancelled), Duration::ZERO),
+        };
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        Some(PartAccount { key: &plan.account_key, name: &plan.name, state, ms, age: Duration::ZERO })
+    }
+
+    fn server_timing(&self) -> Option<HeaderValue> {
+        let words: Vec<(usize, String)> = (0..self.route.calls.len()).map(|call| (call, self.word(call))).collect();
+        let calls: Vec<CallTiming<'_>> = words
+            .iter()
+            .filter_map(|(call, word)| {
+                let ended = self.end(*call)?;
+                Some(CallTiming { name: &self.route.calls[*call].name, start: ended.started?, duration: ended.took, outcome: word })
+            })
+            .collect();
+        server_timing::header(self.arrived.elapsed(), &calls)
+    }
+
+    fn word(&self, call: usize) -> String {
+        match self.end(call).map(|ended| &ended.outcome) {
+            None => "cancelled".to_string(),
+            Some(anabranch::Outcome::Skipped(None)) => "not asked".to_string(),
+            Some(outcome) => PartState::of(outcome).word().to_string(),
+        }
+    }
+
+    fn trace(&self) -> RequestTrace {
+        let calls = self.route.calls.iter().enumerate().map(|(index, call)| {
+            let ended = self.end(index);
+            let detail = match ended.map(|ended| &ended.outcome) {
+                Some(anabranch::Outcome::Failed(error) | anabranch::Outcome::Fallback(_, error)) => error.to_string(),
+                Some(anabranch::Outcome::Skipped(Some(missing))) => format!("`{missing}` is missing"),
+                _ => String::new(),
+            };
+            CallTrace {
+                name: call.name.clone(),
+                source: match &call.action {
+                    Action::Http(action) => Some(self.core.gateway().sources()[action.source].name().clone()),
+                    Action::Value(_) => None,
+                },
+                waits: call.waits.iter().map(|wait| self.route.calls[*wait].name.clone()).collect(),
+                started: ended.and_then(|ended| ended.started),
+                took: ended.map_or(Duration::ZERO, |ended| ended.took),
+                outcome: self.word(index),
+                detail,
+                attempts: ended.map(|ended| ended.report.attempts.clone()).unwrap_or_default(),
+            }
+        });
+        RequestTrace {
+            route: format!("{} {}", self.route.method, self.route.pattern),
+            deadline: self.route.deadline,
+            took: self.arrived.elapsed(),
+            calls: calls.collect(),
+        }
+    }
+}
+
+impl Problem {
+    /// The problem as a whole reply.
+    pub(crate) fn into_answer(self) -> Answer {
+        let mut headers = HeaderMap::with_capacity(4);
+        self.write_headers(&mut headers);
+        Answer { status: self.status, headers, body: self.body(), trace: None }
+    }
+}
+
+/// The caching that a source's answer allows.
+pub(crate) fn freshness(response: &anabranch::Response) -> Freshness {
+    let headers = cache_control::UpstreamHeaders {
+        cache_control: response.header("cache-control"),
+        expires: response.header("expires"),
+        date: response.header("date"),
+        age: response.header("age"),
+        vary: response.header("vary"),
+    };
+    if headers.cache_control.is_none() && headers.expires.is_none() && headers.vary.is_none() {
+        return Freshness::default();
+    }
+    Freshness::read(&headers, SystemTime::now())
+}

@@ -1,0 +1,111 @@
+//! How one call of a route ended, with everything that the reply needs to know of it.
+
+use std::time::Duration;
+
+use anabranch::{CallError, CallReport, Kind, Outcome};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use crate::connector::CallEnd;
+pub(crate) use crate::respond::cache_control::Freshness;
+
+/// The end of a call.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How it ended; values are validated JSON.
+    pub(crate) outcome: Outcome<Bytes>,
+    /// When it started, from the request's arrival; None when it never did.
+    pub(crate) started: Option<Duration>,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// The answer that was no success, where there was one.
+    pub(crate) refusal: Option<Refusal>,
+    /// For how long its value may be kept; None for values that no source gave.
+    pub(crate) freshness: Option<Freshness>,
+    /// Response headers that go on to the client.
+    pub(crate) forward: Vec<(HeaderName, HeaderValue)>,
+    /// What was done for it.
+    pub(crate) report: CallReport,
+}
+
+/// An answer whose status is no success.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) body: Bytes,
+}
+
+impl Ended {
+    /// A call that asked its source.
+    pub(crate) fn of(end: CallEnd, started: Option<Duration>, took: Duration) -> Ended {
+        let outcome = match end.result {
+            Ok(value) => Outcome::Ok(value),
+            Err(error) => Outcome::Failed(error),
+        };
+        Ended { outcome, started, took, refusal: end.refusal, freshness: end.freshness, forward: end.forward, report: end.report }
+    }
+
+    /// A call that failed without an answer.
+    pub(crate) fn failed(error: CallError, started: Option<Duration>, took: Duration) -> Ended {
+        Ended::bare(Outcome::Failed(error), started, took)
+    }
+
+    /// A value that no source was asked for.
+    pub(crate) fn computed(value: Bytes, started: Duration) -> Ended {
+        Ended::bare(Outcome::Ok(value), Some(started), Duration::ZERO)
+    }
+
+    /// Its own condition said no: null, complete, and no case for its `else`.
+    pub(crate) fn not_asked() -> Ended {
+        Ended::bare(Outcome::Skipped(None), None, Duration::ZERO)
+    }
+
+    /// Something that it needs is missing.
+    pub(crate) fn skipped(missing: String) -> Ended {
+        Ended::bare(Outcome::Skipped(Some(missing)), None, Duration::ZERO)
+    }
+
+    fn bare(outcome: Outcome<Bytes>, started: Option<Duration>, took: Duration) -> Ended {
+        Ended { outcome, started, took, refusal: None, freshness: None, forward: Vec::new(), report: CallReport::default() }
+    }
+
+    /// Its value; None where the part is null for want of one.
+    pub(crate) fn value(&self) -> Option<&Bytes> {
+        self.outcome.value()
+    }
+
+    /// How long to wait before asking again, where its failure says so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match &self.outcome {
+            Outcome::Failed(error) | Outcome::Fallback(_, error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Whether its `else` is asked for.
+    pub(crate) fn may_fall_back(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed(_) | Outcome::Skipped(Some(_)))
+    }
+
+    /// Whether a `need` is content with it.
+    pub(crate) fn satisfies(&self) -> bool {
+        matches!(self.outcome, Outcome::Skipped(None)) || self.value().is_some()
+    }
+
+    /// The same end with the value of its `else`, if that has one.
+    pub(crate) fn or_else(mut self, value: Option<Bytes>) -> Ended {
+        let Some(value) = value else { return self };
+        let error = match self.outcome {
+            Outcome::Failed(error) => error,
+            Outcome::Skipped(missing) => CallError::new(Kind::Cancelled, format!("not asked: `{}` is missing", missing.unwrap_or_default())),
+            settled => {
+                self.outcome = settled;
+                return self;
+            }
+        };
+        self.outcome = Outcome::Fallback(value, error);
+        self.freshness = None;
+        self
+    }
+}

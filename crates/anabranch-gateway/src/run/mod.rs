@@ -1,0 +1,237 @@
+//! One plan for one request: starts each call the moment what it names is there, and stops when the reply is certain.
+//!
+//! The state of a run is one [`Ended`] or one waiting place per call. All calls are children of one [`Gathering`], polled inside the
+//! request's own task, so a request that is dropped leaves nothing behind.
+
+mod ended;
+mod scope;
+mod step;
+
+use anabranch::{CallError, Deadline, Finished, Gathering, Kind, Settled};
+use tokio::time::Instant;
+
+pub(crate) use ended::{Ended, Refusal};
+pub(crate) use scope::Known;
+
+use crate::connector::{CallEnd, SharedHeaders};
+use crate::gateway::{Answer, Asked, Core};
+use crate::inputs::Inputs;
+use crate::plan::{Need, Otherwise, Reply, RoutePlan};
+use crate::respond::problem::Problem;
+use crate::respond::reply::Joined;
+use crate::route::Matched;
+
+/// Answers one request of a route.
+pub(crate) async fn answer(core: &Core, matched: Matched<'_>, asked: Asked<'_>) -> Answer {
+    let arrived = Instant::now();
+    let gateway = core.gateway();
+    let index = matched.index;
+    let route = &gateway.plan.routes[index];
+    let inputs = match Inputs::read(route, &matched, asked.query, asked.headers, Some(asked.body)) {
+        Ok(inputs) => inputs,
+        Err(problem) => return problem.into_answer(),
+    };
+    let shared = SharedHeaders::of(asked.headers, asked.peer);
+    let deadline = Deadline::at(arrived + route.deadline);
+    let mut run = Run::new(core, index, &inputs, &shared, arrived, deadline);
+    run.drive().await;
+    let Run { ended, lost, .. } = run;
+    Joined { core, route, inputs: &inputs, ended, lost, arrived }.into_answer()
+}
+
+/// For each call, the calls that wait for it.
+pub(crate) fn dependents(route: &RoutePlan) -> Vec<Vec<usize>> {
+    let mut dependents = vec![Vec::new(); route.calls.len()];
+    for (index, call) in route.calls.iter().enumerate() {
+        for wait in &call.waits {
+            dependents[*wait].push(index);
+        }
+    }
+    dependents
+}
+
+/// Why a reply is certain to fail before every call has ended.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// A need has no value.
+    Need,
+    /// A value from the client cannot stand where the config puts it.
+    Client(Box<Problem>),
+}
+
+/// One request's way through its route's graph.
+pub(crate) struct Run<'a> {
+    core: &'a Core,
+    /// Index of the route.
+    index: usize,
+    route: &'a RoutePlan,
+    inputs: &'a Inputs,
+    shared: &'a SharedHeaders,
+    arrived: Instant,
+    /// When the calls must have ended; the rest of the route's deadline is for joining.
+    calls_until: Deadline,
+    /// The calls under way.
+    under_way: Gathering<'a, usize, CallEnd>,
+    /// What ended, by call.
+    ended: Vec<Option<Ended>>,
+    /// What a call still waits for: calls, and for one that is named only in `else` also the wish for it.
+    unmet: Vec<usize>,
+    /// Calls named only in `else` that somebody asked for.
+    wished: Vec<bool>,
+    /// Calls that can start now.
+    ready: Vec<usize>,
+    /// Calls that failed and wait for what their `else` names.
+    falling: Vec<(usize, Ended)>,
+    /// When calls under way started.
+    started: Vec<Option<Instant>>,
+    /// How many calls were started.
+    calls_made: usize,
+    /// Needs that have not ended.
+    needs_left: usize,
+    /// Set once the reply is certain to fail.
+    lost: Option<Lost>,
+}
+
+impl<'a> Run<'a> {
+    fn new(core: &'a Core, index: usize, inputs: &'a Inputs, shared: &'a SharedHeaders, arrived: Instant, deadline: Deadline) -> Self {
+        let route = &core.gateway().plan.routes[index];
+        let calls_until = deadline.less_reserve();
+        let unmet: Vec<usize> = route.calls.iter().map(|call| call.waits.len() + usize::from(call.only_else)).collect();
+        // The last comes off first, so that calls start in the order written.
+        let ready = (0..unmet.len()).rev().filter(|call| unmet[*call] == 0).collect();
+        Run {
+            core,
+            index,
+            route,
+            inputs,
+            shared,
+            arrived,
+            calls_until,
+            under_way: Gathering::new(calls_until),
+            ended: route.calls.iter().map(|_| None).collect(),
+            ready,
+            falling: Vec::new(),
+            started: vec![None; unmet.len()],
+            wished: vec![false; unmet.len()],
+            unmet,
+            calls_made: 0,
+            needs_left: (0..route.calls.len()).filter(|call| needs(route, *call)).count(),
+            lost: None,
+        }
+    }
+
+    /// Runs until every call has ended, the reply is certain to fail, or time is up.
+    async fn drive(&mut self) {
+        let mut cut = false;
+        loop {
+            while self.lost.is_none() && let Some(call) = self.ready.pop() {
+                self.begin(call);
+            }
+            if self.lost.is_some() {
+                break;
+            }
+            if let Some(grace) = self.route.grace && !cut && self.needs_left == 0 {
+                self.under_way.cut(self.calls_until.within(grace));
+                cut = true;
+            }
+            match self.under_way.next().await {
+                Some(finished) => self.finish(finished),
+                None => break,
+            }
+        }
+        self.close_the_rest();
+    }
+
+    /// Takes the end of a call under way.
+    fn finish(&mut self, finished: Finished<usize, CallEnd>) {
+        let Finished { key: call, settled, took } = finished;
+        let started = self.started[call].map(|started| started.duration_since(self.arrived));
+        let ended = match settled {
+            Settled::Done(end) => Ended::of(end, started, took),
+            Settled::TimedOut => Ended::failed(CallError::new(Kind::Timeout, "still under way when the reply had to leave"), started, took),
+            Settled::Cancelled(_) => Ended::failed(CallError::new(Kind::Cancelled, "the reply no longer needed it"), started, took),
+            Settled::Panicked(message) => Ended::failed(CallError::new(Kind::Panic, message), started, took),
+        };
+        self.settle(call, ended);
+    }
+
+    /// Takes the end of a call: what failed falls back on its `else`, at once or when that is there.
+    fn settle(&mut self, call: usize, ended: Ended) {
+        match &self.route.calls[call].otherwise {
+            Some(otherwise) if ended.may_fall_back() => {
+                self.falling.push((call, ended));
+                if let Otherwise::Call(other) = otherwise {
+                    self.wish_for(*other);
+                }
+                self.fall();
+            }
+            _ => self.close(call, ended),
+        }
+    }
+
+    /// Starts a call that is named only in `else`, once, when it is first needed.
+    fn wish_for(&mut self, other: usize) {
+        if !self.route.calls[other].only_else || std::mem::replace(&mut self.wished[other], true) {
+            return;
+        }
+        self.unmet[other] -= 1;
+        if self.unmet[other] == 0 {
+            self.ready.push(other);
+        }
+    }
+
+    /// Closes every falling call whose `else` has what it names.
+    fn fall(&mut self) {
+        while let Some(at) = self.falling.iter().position(|(call, _)| self.else_is_there(*call)) {
+            let (call, ended) = self.falling.swap_remove(at);
+            let value = self.else_value(call);
+            self.close(call, ended.or_else(value));
+        }
+    }
+
+    fn else_is_there(&self, call: usize) -> bool {
+        match &self.route.calls[call].otherwise {
+            Some(Otherwise::Value { waits, .. }) => waits.iter().all(|wait| self.ended[*wait].is_some()),
+            Some(Otherwise::Call(other)) => self.ended[*other].is_some(),
+            None => true,
+        }
+    }
+
+    /// Puts the end of a call down and starts what waited for it.
+    fn close(&mut self, call: usize, ended: Ended) {
+        if needs(self.route, call) {
+            self.needs_left -= 1;
+            if !ended.satisfies() && self.lost.is_none() {
+                self.lost = Some(Lost::Need);
+            }
+        }
+        self.ended[call] = Some(ended);
+        let dependents = &self.core.gateway().dependents[self.index][call];
+        for dependent in dependents.iter().rev() {
+            self.unmet[*dependent] -= 1;
+            if self.unmet[*dependent] == 0 {
+                self.ready.push(*dependent);
+            }
+        }
+        if !self.falling.is_empty() {
+            self.fall();
+        }
+    }
+
+    /// What has not ended when the reply leaves is cancelled; nothing of it is alive afterwards.
+    fn close_the_rest(&mut self) {
+        for finished in self.under_way.cancel(anabranch::Why::FailFast) {
+            let started = self.started[finished.key].map(|started| started.duration_since(self.arrived));
+            self.ended[finished.key] = Some(Ended::failed(CallError::new(Kind::Cancelled, "the reply no longer needed it"), started, finished.took));
+        }
+        for (call, ended) in std::mem::take(&mut self.falling) {
+            self.ended[call] = Some(ended);
+        }
+    }
+}
+
+/// Whether the reply fails without this call.
+pub(crate) fn needs(route: &RoutePlan, call: usize) -> bool {
+    let by_list = matches!(&route.need, Need::All(needs) if needs.contains(&call));
+    by_list || matches!(route.reply, Reply::Only(only) if only == call)
+}

@@ -1,0 +1,221 @@
+//! One client connection, HTTP/1.1: read a head, read its body, answer, again. While an answer is being made the socket is watched,
+//! so that a client that leaves cancels its calls at once.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use anabranch::Deadline;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::body::{self, BodyFault};
+use super::head::{self, BadHead, Framing, Head};
+use super::stop::Stop;
+use crate::gateway::{Answer, Asked, Core};
+use crate::respond::problem::Problem;
+
+/// The longest time from the first byte of a head to its end (slow-loris).
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// The longest time that a connection may lie idle between requests.
+const IDLE_LIMIT: Duration = Duration::from_secs(75);
+/// The longest time for the body of a request.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// The longest time that a client may take to read an answer.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// A client that is refused may still be sending; so long is it listened to, so that it can read why (RFC 9112 section 9.6).
+const LINGER_LIMIT: Duration = Duration::from_secs(1);
+/// What is read ahead while an answer is being made; a client that pipelines more waits.
+const READ_AHEAD: usize = 8 * 1024;
+
+/// Serves one connection until either side closes it, or until the gateway stops and it is idle.
+pub(super) async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send>(io: I, core: Core, peer: Option<IpAddr>, mut stop: Stop) {
+    let mut connection = Connection { io, buffer: BytesMut::new(), out: BytesMut::new() };
+    loop {
+        let head = match connection.next_head(&mut stop).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            Err(bad) => return connection.refuse(bad).await,
+        };
+        if !connection.one_request(head, &core, peer, &stop).await {
+            return;
+        }
+    }
+}
+
+struct Connection<I> {
+    io: I,
+    /// What was read and not used yet.
+    buffer: BytesMut,
+    /// The head of the answer, built here; kept between requests.
+    out: BytesMut,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
+    /// The next head; None when the connection ended between requests, lay idle too long, or the gateway stops.
+    async fn next_head(&mut self, stop: &mut Stop) -> Result<Option<Head>, BadHead> {
+        if self.buffer.is_empty() {
+            let came = Deadline::after(IDLE_LIMIT).bound(self.first_bytes(stop)).await;
+            if !came.unwrap_or(false) {
+                return Ok(None);
+            }
+        }
+        match Deadline::after(HEAD_LIMIT).bound(self.whole_head()).await {
+            Ok(head) => head,
+            Err(_) => Err(BadHead { status: StatusCode::REQUEST_TIMEOUT, why: "the head did not come within 10 seconds" }),
+        }
+    }
+
+    /// Whether bytes came, rather than the end of the connection or of the gateway.
+    async fn first_bytes(&mut self, stop: &mut Stop) -> bool {
+        self.buffer.reserve(2048);
+        tokio::select! {
+            biased;
+            read = self.io.read_buf(&mut self.buffer) => matches!(read, Ok(1..)),
+            () = stop.requested() => false,
+        }
+    }
+
+    async fn whole_head(&mut self) -> Result<Option<Head>, BadHead> {
+        loop {
+            // RFC 9112 section 2.2: empty lines before a request line are to be ignored.
+            while self.buffer.starts_with(b"\r\n") {
+                self.buffer.advance(2);
+            }
+            if let Some((head, length)) = head::parse(&self.buffer)? {
+                self.buffer.advance(length);
+                return Ok(Some(head));
+            }
+            self.buffer.reserve(4096);
+            match self.io.read_buf(&mut self.buffer).await {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Answers one request; whether the connection may be used again.
+    async fn one_request(&mut self, head: Head, core: &Core, peer: Option<IpAddr>, stop: &Stop) -> bool {
+        let is_head = head.method == Method::HEAD;
+        let matched = match core.find(&head.method, &head.path) {
+            Ok(matched) => matched,
+            Err(problem) => {
+                let keep = head.keep_alive && head.body == Framing::Length(0) && !stop.is_requested();
+                return self.write(&problem.into_answer(), is_head, keep).await && keep;
+            }
+        };
+        let body = match self.read_body(&head, core.body_max(&matched)).await {
+            Ok(body) => body,
+            Err(BodyFault::Gone) => return false,
+            Err(BodyFault::Refused(bad)) => {
+                self.refuse(bad).await;
+                return false;
+            }
+        };
+        let asked = Asked { query: &head.query, headers: &head.headers, body, peer };
+        let Some(answer) = self.unless_gone(core.run(matched, asked)).await else { return false };
+        let keep = head.keep_alive && !stop.is_requested();
+        self.write(&answer, is_head, keep).await && keep
+    }
+
+    async fn read_body(&mut self, head: &Head, max: u64) -> Result<Bytes, BodyFault> {
+        if head.body == Framing::Length(0) {
+            return Ok(Bytes::new());
+        }
+        if head.expects_continue && self.buffer.is_empty() && !matches!(head.body, Framing::Length(length) if length > max) {
+            self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| BodyFault::Gone)?;
+        }
+        let body = body::read(&mut self.io, &mut self.buffer, head.body, max);
+        Deadline::after(BODY_LIMIT).bound(body).await.unwrap_or_else(|_| {
+            Err(BodyFault::Refused(BadHead { status: StatusCode::REQUEST_TIMEOUT, why: "the body did not come within 30 seconds" }))
+        })
+    }
+
+    /// Runs the work while watching the socket: None when the client left first, and the work is dropped.
+    async fn unless_gone<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            while self.buffer.len() < READ_AHEAD {
+                let mut chunk = [0u8; 1024];
+                let mut read = ReadBuf::new(&mut chunk);
+                match Pin::new(&mut self.io).poll_read(cx, &mut read) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !read.filled().is_empty() => self.buffer.extend_from_slice(read.filled()),
+                    Poll::Ready(_) => return Poll::Ready(None),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes an answer; false when the client did not take it.
+    async fn write(&mut self, answer: &Answer, is_head: bool, keep: bool) -> bool {
+        self.out.clear();
+        write_head(&mut self.out, answer.status, &answer.headers, answer.body.len(), keep);
+        let body = if is_head { &[][..] } else { &answer.body[..] };
+        let mut both = Buf::chain(&self.out[..], body);
+        let written = Deadline::after(WRITE_LIMIT).bound(self.io.write_all_buf(&mut both)).await;
+        matches!(written, Ok(Ok(())))
+    }
+
+    /// Says why and closes, giving the client a moment to read it.
+    async fn refuse(&mut self, bad: BadHead) {
+        let answer = Problem::new(bad.status, bad.why).into_answer();
+        if !self.write(&answer, false, false).await || self.io.shutdown().await.is_err() {
+            return;
+        }
+        let _ = Deadline::after(LINGER_LIMIT).bound(self.drain()).await;
+    }
+
+    async fn drain(&mut self) {
+        let mut chunk = [0u8; 4096];
+        while matches!(self.io.read(&mut chunk).await, Ok(1..)) {}
+    }
+}
+
+/// The status line and headers of an answer.
+fn write_head(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap<HeaderValue>, length: usize, keep: bool) {
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or("").as_bytes());
+    for (name, value) in headers {
+        line(out, name.as_str(), value.as_bytes());
+    }
+    if status != StatusCode::NO_CONTENT && !headers.contains_key(header::CONTENT_LENGTH) {
+        let mut digits = [0u8; 20];
+        line(out, "content-length", decimal(length, &mut digits));
+    }
+    super::date::with(|date| line(out, "date", date));
+    if !keep {
+        line(out, "connection", b"close");
+    }
+    out.put_slice(b"\r\n\r\n");
+}
+
+fn line(out: &mut BytesMut, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.put_slice(b"\r\n");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+}
+
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}

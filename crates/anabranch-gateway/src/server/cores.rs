@@ -1,0 +1,147 @@
+//! Sockets on their way: accepted once, handed to the core with the fewest connections, served there for good.
+//!
+//! One listener and a hand-over rather than `SO_REUSEPORT`: the kernel's hash leaves cores uneven with few connections, and hangs what
+//! lands on a core that is stuck.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anabranch::{Background, Deadline};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::stop::Stop;
+use crate::gateway::Core;
+
+/// Sockets that may wait for a core to take them.
+const INBOX: usize = 1024;
+/// The rest after an accept that failed for want of file descriptors or memory, so that the loop does not spin.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// The accepting side of a core.
+#[derive(Clone, Debug)]
+pub struct CoreHandle {
+    sockets: mpsc::Sender<(std::net::TcpStream, IpAddr)>,
+    open: Arc<AtomicUsize>,
+}
+
+/// The serving side of a core.
+#[derive(Debug)]
+pub struct CoreInbox {
+    sockets: mpsc::Receiver<(std::net::TcpStream, IpAddr)>,
+    open: Arc<AtomicUsize>,
+}
+
+/// One connection counted for as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A way to hand sockets to a core.
+pub fn core_inbox() -> (CoreHandle, CoreInbox) {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    let open = Arc::new(AtomicUsize::new(0));
+    (CoreHandle { sockets: sender, open: open.clone() }, CoreInbox { sockets: receiver, open })
+}
+
+impl CoreHandle {
+    /// Connections handed to this core and still open.
+    pub fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn hand_over(&self, socket: TcpStream, peer: SocketAddr) {
+        let Ok(socket) = socket.into_std() else { return };
+        self.open.fetch_add(1, Ordering::Relaxed);
+        if self.sockets.try_send((socket, peer.ip())).is_err() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Accepts until the stop is requested; then the listener closes and waiting clients are refused by the kernel.
+pub async fn accept(listener: TcpListener, cores: &[CoreHandle], mut stop: Stop) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.requested() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let _ = socket.set_nodelay(true);
+                if let Some(core) = cores.iter().min_by_key(|core| core.connections()) {
+                    core.hand_over(socket, peer);
+                }
+            }
+            Err(error) => rest_after(&error).await,
+        }
+    }
+}
+
+/// A connection that died in the queue is no reason to rest; a lack of descriptors is (EMFILE would spin).
+async fn rest_after(error: &io::Error) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) {
+        Deadline::after(ACCEPT_REST).wait().await;
+    }
+}
+
+/// Serves what is handed over until the stop is requested, then waits for the requests under way until `grace` has passed.
+/// Gives the number of connections that had to be cut.
+pub async fn run_core(core: Core, mut inbox: CoreInbox, mut stop: Stop, grace: Duration) -> usize {
+    let connections = Background::new();
+    loop {
+        let (socket, peer) = tokio::select! {
+            biased;
+            () = stop.requested() => break,
+            socket = inbox.sockets.recv() => match socket {
+                Some(socket) => socket,
+                None => break,
+            },
+        };
+        let counted = Counted(inbox.open.clone());
+        let Ok(socket) = TcpStream::from_std(socket) else { continue };
+        let (core, stop) = (core.clone(), stop.clone());
+        connections.spawn("connection", Deadline::never(), async move {
+            super::serve_connection(socket, core, Some(peer), stop).await;
+            drop(counted);
+        });
+    }
+    drain(&core, &connections, grace).await
+}
+
+/// Serves a listener on this runtime alone until the stop is requested and the requests under way have ended, or `grace` has passed.
+pub async fn serve_on(core: Core, listener: TcpListener, mut stop: Stop, grace: Duration) -> usize {
+    let connections = Background::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.requested() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let _ = socket.set_nodelay(true);
+                let (core, stop) = (core.clone(), stop.clone());
+                connections.spawn("connection", Deadline::never(), super::serve_connection(socket, core, Some(peer.ip()), stop));
+            }
+            Err(error) => rest_after(&error).await,
+        }
+    }
+    drop(listener);
+    drain(&core, &connections, grace).await
+}
+
+async fn drain(core: &Core, connections: &Background, grace: Duration) -> usize {
+    let deadline = Deadline::after(grace);
+    let cut = connections.drain(deadline).await.len();
+    core.client().drain(deadline).await;
+    cut
+}

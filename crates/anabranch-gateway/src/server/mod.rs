@@ -1,0 +1,18 @@
+//! How requests come in and answers leave: one accepting loop, and per core a loop that serves what it is handed.
+//!
+//! Nothing here makes a thread. The binary runs one [`accept`] on its control thread and one [`run_core`] on each core's runtime; a
+//! library user or a test that wants one runtime calls [`serve_on`].
+
+mod head;
+mod body;
+mod connection;
+mod date;
+mod stop;
+mod health;
+mod cores;
+
+pub use cores::{CoreHandle, CoreInbox, accept, core_inbox, run_core, serve_on};
+pub use health::serve_health;
+pub use stop::{Stop, StopHandle, stop};
+
+use connection::serve as serve_connection;

@@ -1,0 +1,3 @@
+//! Upstreams and expectations as data.
+
+pub mod mocks;

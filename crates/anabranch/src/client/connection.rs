@@ -1,0 +1,166 @@
+//! One open connection, or one stream of a shared one: what an exchange is asked of.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::body::{Coding, Collector, Framing, WireLimits};
+use super::endpoint::Endpoint;
+use super::http1::Http1;
+use super::http2::Http2Stream;
+use super::request::Request;
+use super::timings::Timings;
+use crate::{CallError, Kind, Marks, Phase};
+
+/// Headers of an answer; hyper's own limit for HTTP/1.1, kept for HTTP/2 as well.
+const MAX_HEADERS: usize = 100;
+/// Bytes of an answer's head, interim answers apart.
+pub(super) const MAX_HEAD: usize = 64 << 10;
+
+/// A connection that its holder may use for one exchange. Dropping it unused or in the middle closes an HTTP/1.1 connection
+/// and resets an HTTP/2 stream.
+pub(super) enum Connection {
+    Http1(Box<Http1>),
+    Http2(Http2Stream),
+}
+
+/// What one exchange is about.
+#[derive(Clone, Copy)]
+pub(super) struct Exchange<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) request: &'a Request,
+    pub(super) limits: &'a WireLimits,
+    pub(super) marks: &'a Marks,
+}
+
+/// A whole answer, its body not yet decoded: the connection need not be held for that.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) coding: Coding,
+    pub(super) body: Bytes,
+    /// How long the peer keeps an idle connection, where it says so.
+    pub(super) keep_alive: Option<Duration>,
+}
+
+/// An exchange that failed, and how far it had come.
+pub(super) struct Failure {
+    pub(super) error: CallError,
+    pub(super) reached: Reached,
+}
+
+/// How far an exchange came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// The peer saw nothing of the request, or says that it did nothing about it.
+    Unsent,
+    /// Bytes of the request left, none of an answer came.
+    Unanswered,
+    /// The answer began.
+    Answered,
+}
+
+/// What opening a connection took; told by the exchange that it was opened for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opened {
+    pub(super) dns: Option<Duration>,
+    pub(super) connect: Option<Duration>,
+    pub(super) tls: Option<Duration>,
+}
+
+impl Connection {
+    /// Whether it served an exchange before; if so, the peer may have closed it just now.
+    pub(super) fn is_reused(&self) -> bool {
+        match self {
+            Connection::Http1(connection) => connection.is_reused(),
+            Connection::Http2(stream) => stream.is_reused(),
+        }
+    }
+
+    pub(super) fn opened(&self) -> Opened {
+        match self {
+            Connection::Http1(connection) => connection.opened(),
+            Connection::Http2(stream) => stream.opened(),
+        }
+    }
+
+    /// Sends the request and reads the answer to its end. Not to be called twice unless the pool had the connection meanwhile.
+    pub(super) async fn exchange(&mut self, exchange: Exchange<'_>, timings: &mut Timings) -> Result<Answer, Failure> {
+        match self {
+            Connection::Http1(connection) => connection.exchange(exchange, timings).await,
+            Connection::Http2(stream) => stream.exchange(exchange, timings).await,
+        }
+    }
+}
+
+/// A head that was found acceptable, and where its body goes.
+pub(super) struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+    framing: Framing,
+    pub(super) has_body: bool,
+}
+
+impl Head {
+    /// Judges a head: its framing, its size and the length that it announces, before a byte of the body is read.
+    pub(super) fn judge(parts: http::response::Parts, exchange: Exchange<'_>) -> Result<(Head, Collector), CallError> {
+        let (status, headers) = (parts.status, parts.headers);
+        let protocol = |what: &str| Err(CallError::new(Kind::Protocol, what).in_phase(Phase::FirstByte));
+        if status.is_informational() {
+            return protocol("the peer changed the protocol without being asked");
+        }
+        if headers.len() > MAX_HEADERS {
+            return protocol("the answer has more than 100 headers");
+        }
+        let framing = Framing::of(&headers)?;
+        let is_bare = exchange.request.method() == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        let announced = if is_bare { None } else { framing.length };
+        let body = Collector::new(announced, exchange.limits.max_body)?;
+        Ok((
+            Head {
+                status,
+                headers,
+                framing,
+                has_body: !is_bare,
+            },
+            body,
+        ))
+    }
+
+    pub(super) fn with_body(self, body: Collector) -> Answer {
+        let Framing { coding, keep_alive, .. } = self.framing;
+        Answer {
+            status: self.status.as_u16(),
+            headers: self.headers,
+            coding,
+            body: body.finish(),
+            keep_alive,
+        }
+    }
+}
+
+impl Failure {
+    /// A failure after the answer had begun.
+    pub(super) fn answered(error: CallError) -> Self {
+        Failure {
+            error: error.after_send(),
+            reached: Reached::Answered,
+        }
+    }
+
+    pub(super) fn new(error: CallError, reached: Reached) -> Self {
+        let error = if reached == Reached::Unsent { error } else { error.after_send() };
+        Failure { error, reached }
+    }
+
+    /// Whether the same request may go out again without anybody having asked for a retry: the peer has not done anything
+    /// about it, or doing it twice is the same as once.
+    pub(super) fn may_repeat(&self, request: &Request) -> bool {
+        match self.reached {
+            Reached::Unsent => true,
+            Reached::Unanswered => request.is_idempotent() && self.error.kind() == Kind::Reset,
+            Reached::Answered => false,
+        }
+    }
+}
