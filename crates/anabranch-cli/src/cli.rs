@@ -10,8 +10,10 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 it ran and the result is bad; 2 a fault in the command line or a file, nothing started;
 3 the machine refused (file, address, output); 130 interrupted before it was done.";
 
-const STYLES: Styles =
-    Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default().bold());
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold());
 
 /// Turns slow, serial calls into one reply in the time of the slowest path: an API aggregation gateway.
 #[derive(Debug, Parser)]
@@ -180,12 +182,20 @@ pub(crate) struct CompletionsArgs {
 fn seconds(text: &str) -> Result<Duration, String> {
     let expected = || "expected seconds from 0 to 86400, for example `5` or `2.5`".to_string();
     let number: f64 = text.parse().map_err(|_| expected())?;
-    if (0.0..=86_400.0).contains(&number) { Ok(Duration::from_secs_f64(number)) } else { Err(expected()) }
+    if (0.0..=86_400.0).contains(&number) {
+        Ok(Duration::from_secs_f64(number))
+    } else {
+        Err(expected())
+    }
 }
 
 fn factor(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "expected a number, for example `0.05`".to_string())?;
-    if (0.001..=10.0).contains(&number) { Ok(number) } else { Err("expected a number from 0.001 to 10".to_string()) }
+    if (0.001..=10.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("expected a number from 0.001 to 10".to_string())
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +213,11 @@ mod tests {
     fn every_command_shows_an_example() {
         for command in Cli::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains(&format!("anabranch {}", command.get_name())), "{} has no example", command.get_name());
+            assert!(
+                help.contains(&format!("anabranch {}", command.get_name())),
+                "{} has no example",
+                command.get_name()
+            );
         }
     }
 

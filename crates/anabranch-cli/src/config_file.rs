@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anabranch_gateway::{compile, Faults, Plan};
-use anyhow::Context;
 
 use crate::exit::{Exit, Failure};
 use crate::lookup::ProcessLookup;
@@ -20,6 +19,16 @@ pub(crate) enum Loaded {
     Sound(Plan),
     /// It has faults; they are on stderr. The command ends with [`Exit::Usage`].
     Faulty,
+}
+
+impl Loaded {
+    /// The plan, or the exit code where faults end the command.
+    pub(crate) fn or_exit(self) -> Result<Plan, Exit> {
+        match self {
+            Loaded::Sound(plan) => Ok(plan),
+            Loaded::Faulty => Err(Exit::Usage),
+        }
+    }
 }
 
 /// Reads and compiles a config. Warnings and faults go to stderr.
@@ -59,7 +68,15 @@ pub(crate) fn print_faults(faults: &Faults, terminal: &Terminal) -> Exit {
 /// # Errors
 /// It is not there, may not be read, is no UTF-8, or is larger than 64 MiB.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
-    read_text(path).with_context(|| format!("reading `{}`", path.display())).map_err(Failure::environment)
+    read_text(path).map_err(|error| {
+        // Bytes that are no text are the file's fault, not the machine's.
+        let failure = if error.kind() == io::ErrorKind::InvalidData {
+            Failure::usage
+        } else {
+            Failure::environment
+        };
+        failure(anyhow::Error::new(error).context(format!("reading `{}`", path.display())))
+    })
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

@@ -36,23 +36,35 @@ pub(crate) struct Failure {
 impl Failure {
     /// The command line or a file has a fault.
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Failure {
-        Failure { exit: Exit::Usage, error: Some(error.into()) }
+        Failure {
+            exit: Exit::Usage,
+            error: Some(error.into()),
+        }
     }
 
     /// The machine refused.
     pub(crate) fn environment(error: impl Into<anyhow::Error>) -> Failure {
-        Failure { exit: Exit::Environment, error: Some(error.into()) }
+        Failure {
+            exit: Exit::Environment,
+            error: Some(error.into()),
+        }
     }
 
     /// It ran and failed.
     pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Failure {
-        Failure { exit: Exit::Failed, error: Some(error.into()) }
+        Failure {
+            exit: Exit::Failed,
+            error: Some(error.into()),
+        }
     }
 
     /// Standard output refused data. A closed pipe is a normal end (`anabranch try ... | head -1`).
     pub(crate) fn output(error: io::Error) -> Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Failure { exit: Exit::Ok, error: None };
+            return Failure {
+                exit: Exit::Ok,
+                error: None,
+            };
         }
         Failure::environment(anyhow::Error::new(error).context("writing to standard output"))
     }
@@ -84,6 +96,9 @@ mod tests {
 
     #[test]
     fn the_worst_of_several_files_decides() {
-        assert_eq!([Exit::Ok, Exit::Environment, Exit::Usage].into_iter().max(), Some(Exit::Environment));
+        assert_eq!(
+            [Exit::Ok, Exit::Environment, Exit::Usage].into_iter().max(),
+            Some(Exit::Environment)
+        );
     }
 }

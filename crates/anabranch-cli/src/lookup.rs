@@ -19,7 +19,10 @@ pub(crate) struct ProcessLookup {
 impl ProcessLookup {
     /// For a config in that folder.
     pub(crate) fn new(folder: impl Into<PathBuf>) -> ProcessLookup {
-        ProcessLookup { folder: folder.into(), warnings: Mutex::default() }
+        ProcessLookup {
+            folder: folder.into(),
+            warnings: Mutex::default(),
+        }
     }
 
     /// What was seen on the way that is no fault: secrets that everybody on this machine may read.
@@ -49,7 +52,10 @@ impl Lookup for ProcessLookup {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
         }
         if is_secret(&text) && everybody_may_read(&path) {
-            self.warn(format!("everybody on this machine may read `{}`; `chmod o-r` it if it is a secret", path.display()));
+            self.warn(format!(
+                "everybody on this machine may read `{}`; `chmod o-r` it if it is a secret",
+                path.display()
+            ));
         }
         // `echo token > file` ends in a newline that is not part of the token.
         let end = text.trim_end_matches(['\n', '\r']).len();

@@ -3,6 +3,7 @@
 mod cli;
 mod exit;
 mod terminal;
+mod signals;
 mod lookup;
 mod config_file;
 mod waterfall;

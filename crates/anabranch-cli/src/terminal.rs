@@ -30,7 +30,11 @@ impl Terminal {
             ColorWhen::Never => false,
             ColorWhen::Auto => in_place && !no_color(),
         };
-        Terminal { color, width: width(), in_place }
+        Terminal {
+            color,
+            width: width(),
+            in_place,
+        }
     }
 
     /// One line of words, to stderr. A stderr that is closed loses them, which is what whoever closed it wanted.
@@ -77,7 +81,11 @@ pub(crate) fn data(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Puts an SGR sequence (ECMA-48) around text.
 pub(crate) fn paint(color: bool, code: &str, text: &str) -> String {
-    if color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    if color && !text.is_empty() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_string()
+    }
 }
 
 /// https://no-color.org: present and not empty.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::terminal::paint;
 
 pub(crate) use marks::Mark;
-pub(crate) use trace::{attempt_pieces, of_trace};
+pub(crate) use trace::of_trace;
 
 /// Columns that bars take at least, however narrow the terminal.
 const BAR_MIN: usize = 24;
@@ -67,15 +67,26 @@ impl Waterfall {
         let outcomes = self.rows.iter().map(|row| letters(&row.outcome)).max().unwrap_or(0);
         // Two blanks, name, blank, |bar|, time, two blanks, outcome.
         let columns = width.saturating_sub(names + outcomes + 16).max(BAR_MIN);
-        let scale = Scale { total: self.end().max(Duration::from_micros(1)), columns };
+        let scale = Scale {
+            total: self.end().max(Duration::from_micros(1)),
+            columns,
+        };
         let mut text = format!("  {:names$} {}\n", "", scale.axis());
         let mut drawn = Vec::new();
         for row in &self.rows {
             let bar = bar(row, scale);
             drawn.extend(bar.iter().filter_map(|cell| cell.mark));
-            let took = if row.started.is_some() { span_text(row.took) } else { String::new() };
+            let took = if row.started.is_some() {
+                span_text(row.took)
+            } else {
+                String::new()
+            };
             let name = cut(&row.name, names);
-            text.push_str(&format!("  {name:names$} |{}| {took:>8}  {}\n", colored(&bar, color), outcome(row, color)));
+            text.push_str(&format!(
+                "  {name:names$} |{}| {took:>8}  {}\n",
+                colored(&bar, color),
+                outcome(row, color)
+            ));
             if !row.note.is_empty() {
                 text.push_str(&format!("  {:names$}   {}\n", "", paint(color, "2", &printable(&row.note))));
             }
@@ -98,7 +109,11 @@ impl Waterfall {
     pub(crate) fn summary(&self) -> String {
         let serial = self.serial();
         let times = serial.as_secs_f64() / self.took.as_secs_f64().max(1e-6);
-        let verdict = if times >= 1.05 { format!(", {times:.1} times faster") } else { String::new() };
+        let verdict = if times >= 1.05 {
+            format!(", {times:.1} times faster")
+        } else {
+            String::new()
+        };
         format!("one after another {}, at once {}{verdict}", span_text(serial), span_text(self.took))
     }
 
@@ -158,14 +173,25 @@ fn bar(row: &Row, scale: Scale) -> Vec<Cell> {
     let Some(started) = row.started else { return cells };
     let mut pieces = Vec::with_capacity(row.pieces.len() + 2);
     if !row.waits.is_empty() {
-        pieces.push(Piece { at: Duration::ZERO, length: started, mark: Mark::Calls });
+        pieces.push(Piece {
+            at: Duration::ZERO,
+            length: started,
+            mark: Mark::Calls,
+        });
     }
     pieces.extend(&row.pieces);
-    let own = Piece { at: started, length: row.took, mark: if row.pieces.is_empty() { Mark::Own } else { Mark::Between } };
+    let own = Piece {
+        at: started,
+        length: row.took,
+        mark: if row.pieces.is_empty() { Mark::Own } else { Mark::Between },
+    };
     for (column, cell) in cells.iter_mut().enumerate() {
         let (from, to) = (scale.start_of(column), scale.start_of(column + 1));
         // Attempts that overlap nothing leave the call's own time; it loses against every piece that covers as much.
-        let longest = pieces.iter().map(|piece| (overlap(piece, from, to), piece.mark)).max_by_key(|(length, _)| *length);
+        let longest = pieces
+            .iter()
+            .map(|piece| (overlap(piece, from, to), piece.mark))
+            .max_by_key(|(length, _)| *length);
         let longest = longest.filter(|(length, _)| !length.is_zero());
         let uncovered = overlap(&own, from, to).saturating_sub(pieces.iter().map(|piece| overlap(piece, from, to)).sum());
         cell.mark = match longest {
@@ -235,7 +261,11 @@ fn legend(drawn: &[Mark], color: bool) -> String {
         .filter(|mark| drawn.contains(mark))
         .map(|mark| format!("{} {}", paint(color, mark.color(), &mark.sign().to_string()), mark.meaning()))
         .collect();
-    if entries.is_empty() { String::new() } else { format!("\n  {}\n", entries.join("   ")) }
+    if entries.is_empty() {
+        String::new()
+    } else {
+        format!("\n  {}\n", entries.join("   "))
+    }
 }
 
 /// `2.41 s`, `412 ms`, `1.2 ms`, `80 µs`.
@@ -280,7 +310,11 @@ fn letters(text: &str) -> usize {
 }
 
 fn cut(text: &str, most: usize) -> String {
-    if letters(text) <= most { text.to_string() } else { text.chars().take(most.saturating_sub(1)).chain(['~']).collect() }
+    if letters(text) <= most {
+        text.to_string()
+    } else {
+        text.chars().take(most.saturating_sub(1)).chain(['~']).collect()
+    }
 }
 
 /// What came from elsewhere must not steer the terminal.

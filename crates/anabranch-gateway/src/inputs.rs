@@ -72,7 +72,11 @@ impl Inputs {
         }
         params.extend(query_values(in_query, query)?);
         let headers_in = route.headers.iter().map(|name| header(name, headers)).collect::<Result<_, _>>()?;
-        Ok(Inputs { params, headers: headers_in, body: json_body(route, headers, body)? })
+        Ok(Inputs {
+            params,
+            headers: headers_in,
+            body: json_body(route, headers, body)?,
+        })
     }
 
     /// What a reference to the request stands for; missing for a reference to a call, which is not of the request.
@@ -87,7 +91,10 @@ impl Inputs {
                 let text = value.and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
                 text.map_or(Given::Missing, Given::Text)
             }
-            Root::Body => self.body.as_deref().map_or(Given::Missing, |body| json::find(body, &reference.path).into()),
+            Root::Body => self
+                .body
+                .as_deref()
+                .map_or(Given::Missing, |body| json::find(body, &reference.path).into()),
             Root::Call(_) => Given::Missing,
         }
     }
@@ -121,7 +128,9 @@ fn query_values(params: &[Param], query: &str) -> Result<Vec<Option<ParamValue>>
     let mut values: Vec<Option<ParamValue>> = vec![None; params.len()];
     for pair in query.split('&') {
         let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(index) = params.iter().position(|param| is_name(name, &param.name)) else { continue };
+        let Some(index) = params.iter().position(|param| is_name(name, &param.name)) else {
+            continue;
+        };
         let param = &params[index];
         let text = decoded(param, &raw.replace('+', " "))?;
         if param.in_path {
@@ -158,7 +167,10 @@ fn decoded(param: &Param, raw: &str) -> Result<String, Problem> {
 }
 
 fn canonical(param: &Param, text: &str) -> Result<String, Problem> {
-    param.kind.canonical(text).map_err(|expected| Problem::bad_param(&param.name, &format!("must be {expected}")))
+    param
+        .kind
+        .canonical(text)
+        .map_err(|expected| Problem::bad_param(&param.name, &format!("must be {expected}")))
 }
 
 /// The value of a header let in. Repeats of a list are one list (RFC 9110, 5.3), of cookies one cookie string (RFC 9113, 8.2.3).
@@ -178,7 +190,9 @@ fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<HeaderValue>,
         several => {
             let separator: &[u8] = if *name == COOKIE { b"; " } else { b", " };
             let joined = several.iter().map(|value| value.as_bytes()).collect::<Vec<_>>().join(separator);
-            HeaderValue::from_bytes(&joined).map(Some).map_err(|_| Problem::bad_header(name.as_str(), "must be text"))
+            HeaderValue::from_bytes(&joined)
+                .map(Some)
+                .map_err(|_| Problem::bad_header(name.as_str(), "must be text"))
         }
     }
 }
@@ -189,7 +203,9 @@ fn is_single(name: &HeaderName) -> bool {
 }
 
 fn json_body(route: &RoutePlan, headers: &HeaderMap, body: Option<Bytes>) -> Result<Option<Bytes>, Problem> {
-    let Some(body) = body.filter(|body| !body.is_empty()) else { return Ok(None) };
+    let Some(body) = body.filter(|body| !body.is_empty()) else {
+        return Ok(None);
+    };
     if body.len() as u64 > route.body_max {
         let detail = format!("the body must not be larger than {} bytes", route.body_max);
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
@@ -197,12 +213,18 @@ fn json_body(route: &RoutePlan, headers: &HeaderMap, body: Option<Bytes>) -> Res
     if !route.reads_body {
         return Ok(None);
     }
-    let plain = headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let plain = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if !plain {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must not be compressed"));
     }
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be sent as `application/json`"));
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must be sent as `application/json`",
+        ));
     }
     match json::validate(&body, &Limits::default()) {
         Ok(_) => Ok(Some(body)),

@@ -54,7 +54,11 @@ pub struct Matched<'p> {
 impl Router {
     /// The tree of a plan's routes. Of two routes with the same method and the same shape, which a plan refuses, the first counts.
     pub fn new(plan: &Plan) -> Self {
-        let mut router = Router { nodes: vec![Node::default()], params: Vec::new(), ignore_slash: plan.ignore_slash };
+        let mut router = Router {
+            nodes: vec![Node::default()],
+            params: Vec::new(),
+            ignore_slash: plan.ignore_slash,
+        };
         for (index, route) in plan.routes.iter().enumerate() {
             router.insert(index, route);
         }
@@ -103,9 +107,20 @@ impl Router {
     /// Looks for the route of a method and a path (without its query, as sent). HEAD is answered by GET's route unless it has its own.
     /// Visits each node of the tree once at most, so that no path is expensive.
     pub fn find<'p>(&self, method: &Method, path: &'p str) -> Find<'p> {
-        let Some(path) = path.strip_prefix('/') else { return Find::NotFound };
-        let path = if self.ignore_slash { path.strip_suffix('/').unwrap_or(path) } else { path };
-        let mut search = Search { router: self, method, captures: Vec::new(), allowed: Vec::new() };
+        let Some(path) = path.strip_prefix('/') else {
+            return Find::NotFound;
+        };
+        let path = if self.ignore_slash {
+            path.strip_suffix('/').unwrap_or(path)
+        } else {
+            path
+        };
+        let mut search = Search {
+            router: self,
+            method,
+            captures: Vec::new(),
+            allowed: Vec::new(),
+        };
         if let Some(index) = search.walk(0, Some(path)) {
             let mut captures = vec![""; search.captures.len()];
             for (capture, param) in search.captures.iter().zip(&self.params[index]) {
@@ -115,7 +130,11 @@ impl Router {
             }
             return Find::Route(Matched { index, captures });
         }
-        if search.allowed.is_empty() { Find::NotFound } else { Find::MethodNotAllowed(search.allow()) }
+        if search.allowed.is_empty() {
+            Find::NotFound
+        } else {
+            Find::MethodNotAllowed(search.allow())
+        }
     }
 }
 
@@ -165,7 +184,13 @@ impl<'r, 'p> Search<'r, 'p> {
 
     fn end(&mut self, node: &'r Node) -> Option<usize> {
         let route_of = |method: &Method| node.routes.iter().find(|(own, _)| own == method).map(|(_, index)| *index);
-        let found = route_of(self.method).or_else(|| if self.method == Method::HEAD { route_of(&Method::GET) } else { None });
+        let found = route_of(self.method).or_else(|| {
+            if self.method == Method::HEAD {
+                route_of(&Method::GET)
+            } else {
+                None
+            }
+        });
         if found.is_none() {
             self.allowed.extend(node.routes.iter().map(|(method, _)| method));
         }
@@ -248,7 +273,14 @@ mod tests {
         let mut plan = plan(&["GET /x", "GET /y/", "GET /z/{id}", "GET /"]);
         plan.ignore_slash = true;
         let loose = Router::new(&plan);
-        for (request, expected) in [("GET /x/", "0"), ("GET /x", "0"), ("GET /y", "1"), ("GET /y/", "1"), ("GET /z/7/", "2 7"), ("GET /", "3")] {
+        for (request, expected) in [
+            ("GET /x/", "0"),
+            ("GET /x", "0"),
+            ("GET /y", "1"),
+            ("GET /y/", "1"),
+            ("GET /z/7/", "2 7"),
+            ("GET /", "3"),
+        ] {
             check(&loose, request, expected);
         }
         check(&loose, "GET /x//", "none");
@@ -279,7 +311,9 @@ mod tests {
 
     #[test]
     fn a_long_path_and_a_bushy_tree_find_their_way() {
-        let patterns: Vec<String> = (0u32..64).map(|bits| (0..6).map(|bit| if bits >> bit & 1 == 1 { "/{x}" } else { "/s" }).collect()).collect();
+        let patterns: Vec<String> = (0u32..64)
+            .map(|bits| (0..6).map(|bit| if bits >> bit & 1 == 1 { "/{x}" } else { "/s" }).collect())
+            .collect();
         let mut plan = plan(&[]);
         plan.routes = patterns.iter().map(|pattern| route(&format!("GET {pattern}/end"))).collect();
         let router = Router::new(&plan);

@@ -5,7 +5,7 @@ use std::path::Path;
 use anabranch_gateway::{Gateway, Plan};
 
 use crate::cli::CheckArgs;
-use crate::config_file::{self, Loaded};
+use crate::config_file;
 use crate::exit::{Exit, Failure};
 use crate::terminal::{paint, Tag, Terminal};
 
@@ -28,7 +28,10 @@ pub(crate) fn run(args: &CheckArgs, terminal: &Terminal) -> Result<Exit, Failure
 }
 
 fn check(file: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
-    let Loaded::Sound(plan) = config_file::load(file, terminal)? else { return Ok(Exit::Usage) };
+    let plan = match config_file::load(file, terminal)?.or_exit() {
+        Ok(plan) => plan,
+        Err(exit) => return Ok(exit),
+    };
     let counts = counts(&plan);
     // Building opens no connection, but reads certificates and URLs as `serve` would.
     Gateway::build(plan).map_err(|error| Failure::usage(anyhow::Error::new(error).context(format!("building `{}`", file.display()))))?;
@@ -38,7 +41,12 @@ fn check(file: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
 
 fn counts(plan: &Plan) -> String {
     let calls = plan.routes.iter().map(|route| route.calls.len()).sum();
-    format!("{}, {}, {}", counted(plan.routes.len(), "route"), counted(calls, "call"), counted(plan.sources.len(), "source"))
+    format!(
+        "{}, {}, {}",
+        counted(plan.routes.len(), "route"),
+        counted(calls, "call"),
+        counted(plan.sources.len(), "source")
+    )
 }
 
 fn counted(number: usize, noun: &str) -> String {
@@ -52,6 +60,9 @@ mod tests {
 
     #[test]
     fn one_is_singular() {
-        assert_eq!([counted(0, "route"), counted(1, "route"), counted(2, "route")].join(", "), "0 routes, 1 route, 2 routes");
+        assert_eq!(
+            [counted(0, "route"), counted(1, "route"), counted(2, "route")].join(", "),
+            "0 routes, 1 route, 2 routes"
+        );
     }
 }

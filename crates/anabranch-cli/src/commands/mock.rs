@@ -8,6 +8,7 @@ use super::runtime;
 use crate::cli::MockArgs;
 use crate::config_file;
 use crate::exit::{Exit, Failure};
+use crate::signals::Signals;
 use crate::terminal::{self, Terminal};
 
 /// Starts all of them, says where they listen, and waits.
@@ -21,14 +22,18 @@ pub(crate) fn run(args: &MockArgs, terminal: &Terminal) -> Result<Exit, Failure>
 }
 
 async fn serve(mocks: Vec<Mock>, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut signals = Signals::install().map_err(Failure::environment)?;
     let mut started = Vec::with_capacity(mocks.len());
     for mock in mocks {
         started.push(start(mock).await?);
     }
-    let lines: String = started.iter().map(|(name, upstream)| format!("{name} {}\n", upstream.url())).collect();
+    let lines: String = started
+        .iter()
+        .map(|(name, upstream)| format!("{name} {}\n", upstream.url()))
+        .collect();
     terminal::data(lines.as_bytes())?;
     terminal.say("Ctrl-C ends");
-    tokio::signal::ctrl_c().await.map_err(Failure::environment)?;
+    signals.next().await;
     Ok(Exit::Ok)
 }
 
@@ -39,6 +44,8 @@ async fn serve(mocks: Vec<Mock>, terminal: &Terminal) -> Result<Exit, Failure> {
 pub(crate) async fn start(mock: Mock) -> Result<(String, TcpUpstream), Failure> {
     let name = mock.script.name.clone();
     let upstream = TcpUpstream::start(mock.script, &mock.listen).await;
-    let upstream = upstream.with_context(|| format!("listening on `{}` for `{name}`", mock.listen)).map_err(Failure::environment)?;
+    let upstream = upstream
+        .with_context(|| format!("listening on `{}` for `{name}`", mock.listen))
+        .map_err(Failure::environment)?;
     Ok((name, upstream))
 }

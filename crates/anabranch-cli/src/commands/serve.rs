@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::ServeArgs;
-use crate::config_file;
+use crate::config_file::{self, Loaded};
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 use crate::terminal::{Tag, Terminal};
@@ -25,10 +25,7 @@ const BACKLOG: i32 = 1024;
 
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let plan = match config_file::load(&args.file, terminal)?.or_exit() {
-        Ok(plan) => plan,
-        Err(exit) => return Ok(exit),
-    };
+    let Loaded::Sound(plan) = config_file::load(&args.file, terminal)? else { return Ok(Exit::Usage) };
     let listen = args.listen.clone().unwrap_or_else(|| plan.listen.clone());
     let health = plan.health.clone();
     let gateway = Gateway::build(plan).map_err(Failure::usage)?;

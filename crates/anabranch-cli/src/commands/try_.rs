@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Uri};
 
 use super::runtime;
 use crate::cli::TryArgs;
-use crate::config_file::{self, Loaded};
+use crate::config_file;
 use crate::exit::{Exit, Failure};
 use crate::terminal::{self, paint, Tag, Terminal};
 use crate::waterfall::{self, span_text};
@@ -25,7 +25,10 @@ const LEFT_BEHIND: Duration = Duration::from_secs(5);
 /// Answers the request and shows the reply and its waterfall.
 pub(crate) fn run(args: &TryArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let request = request(args)?;
-    let Loaded::Sound(plan) = config_file::load(&args.config, terminal)? else { return Ok(Exit::Usage) };
+    let plan = match config_file::load(&args.config, terminal)?.or_exit() {
+        Ok(plan) => plan,
+        Err(exit) => return Ok(exit),
+    };
     let gateway = Gateway::build(plan).map_err(Failure::usage)?;
     runtime()?.block_on(async {
         let client = Client::new();
@@ -66,15 +69,22 @@ fn target(text: &str, has_data: bool) -> Result<(Method, Uri), Failure> {
     let (method, path) = match text.split_once(' ') {
         Some((method, path)) => {
             let unknown = || Failure::usage(anyhow!("`{method}` is no method, expected one such as `GET` or `POST`"));
-            (Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| unknown())?, path.trim_start())
+            (
+                Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| unknown())?,
+                path.trim_start(),
+            )
         }
         None if has_data => (Method::POST, text),
         None => (Method::GET, text),
     };
     if !path.starts_with('/') {
-        return Err(Failure::usage(anyhow!("`{path}` is no path, expected `METHOD /path`, for example 'GET /activity/7'")));
+        return Err(Failure::usage(anyhow!(
+            "`{path}` is no path, expected `METHOD /path`, for example 'GET /activity/7'"
+        )));
     }
-    let uri = path.parse::<Uri>().map_err(|error| Failure::usage(anyhow!("`{path}` is no path ({error}), expected it encoded as in a URL")))?;
+    let uri = path
+        .parse::<Uri>()
+        .map_err(|error| Failure::usage(anyhow!("`{path}` is no path ({error}), expected it encoded as in a URL")))?;
     Ok((method, uri))
 }
 
@@ -100,7 +110,11 @@ fn show(args: &TryArgs, answer: &Answer, terminal: &Terminal) -> Result<(), Fail
     } else if !args.silent {
         let code = if answer.status.is_success() { "32" } else { "31" };
         let (status, headers) = head.split_once('\n').unwrap_or((&head, ""));
-        terminal.say(format!("{}\n{}", paint(terminal.color, code, status), paint(terminal.color, "2", headers.trim_end())));
+        terminal.say(format!(
+            "{}\n{}",
+            paint(terminal.color, code, status),
+            paint(terminal.color, "2", headers.trim_end())
+        ));
     }
     terminal::data(&answer.body)?;
     let unfinished_line = !answer.body.is_empty() && !answer.body.ends_with(b"\n") && std::io::stdout().is_terminal();
@@ -134,7 +148,9 @@ mod tests {
     use super::*;
 
     fn typed(text: &str, has_data: bool) -> Result<String, Exit> {
-        target(text, has_data).map(|(method, uri)| format!("{method} {uri}")).map_err(|failure| failure.exit())
+        target(text, has_data)
+            .map(|(method, uri)| format!("{method} {uri}"))
+            .map_err(|failure| failure.exit())
     }
 
     #[test]

@@ -8,9 +8,15 @@ use super::Row;
 /// Its time and its calls, first to last. Calls stand in any order; a plan has no cycles, and a wait that leads back is ignored.
 pub(super) fn slowest(rows: &[Row]) -> (Duration, Vec<&str>) {
     let index = rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
-    let mut search = Search { rows, index, known: vec![State::Unknown; rows.len()] };
+    let mut search = Search {
+        rows,
+        index,
+        known: vec![State::Unknown; rows.len()],
+    };
     let sums: Vec<Duration> = (0..rows.len()).map(|at| search.longest_to(at)).collect();
-    let Some((last, sum)) = sums.into_iter().enumerate().max_by_key(|(_, sum)| *sum) else { return (Duration::ZERO, Vec::new()) };
+    let Some((last, sum)) = sums.into_iter().enumerate().max_by_key(|(_, sum)| *sum) else {
+        return (Duration::ZERO, Vec::new());
+    };
     let mut names = vec![rows[last].name.as_str()];
     let mut at = last;
     while let State::Known { after: Some(before), .. } = search.known[at] {
@@ -48,7 +54,9 @@ impl Search<'_> {
         let mut longest = Duration::ZERO;
         let mut after = None;
         for name in &self.rows[at].waits {
-            let Some(before) = self.index.get(name.as_str()).copied() else { continue };
+            let Some(before) = self.index.get(name.as_str()).copied() else {
+                continue;
+            };
             if matches!(self.known[before], State::Open) {
                 continue;
             }
@@ -57,7 +65,11 @@ impl Search<'_> {
                 (longest, after) = (sum, Some(before));
             }
         }
-        let own = if self.rows[at].started.is_some() { self.rows[at].took } else { Duration::ZERO };
+        let own = if self.rows[at].started.is_some() {
+            self.rows[at].took
+        } else {
+            Duration::ZERO
+        };
         self.known[at] = State::Known { sum: longest + own, after };
         longest + own
     }
@@ -79,7 +91,12 @@ mod tests {
 
     #[test]
     fn the_longest_chain_wins_over_the_longest_call() {
-        let rows = [row("late", 20, &["early", "short"]), row("long", 25, &[]), row("early", 10, &[]), row("short", 5, &[])];
+        let rows = [
+            row("late", 20, &["early", "short"]),
+            row("long", 25, &[]),
+            row("early", 10, &[]),
+            row("short", 5, &[]),
+        ];
         assert_eq!(slowest(&rows), (Duration::from_millis(30), vec!["early", "late"]));
     }
 
@@ -90,7 +107,13 @@ mod tests {
 
     #[test]
     fn a_call_that_never_started_adds_nothing() {
-        let rows = [row("a", 10, &[]), Row { started: None, ..row("b", 50, &["a"]) }];
+        let rows = [
+            row("a", 10, &[]),
+            Row {
+                started: None,
+                ..row("b", 50, &["a"])
+            },
+        ];
         assert_eq!(slowest(&rows).0, Duration::from_millis(10));
     }
 

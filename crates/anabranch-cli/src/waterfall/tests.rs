@@ -7,15 +7,36 @@ fn ms(millis: u64) -> Duration {
 }
 
 fn piece(at: u64, length: u64, mark: Mark) -> Piece {
-    Piece { at: ms(at), length: ms(length), mark }
+    Piece {
+        at: ms(at),
+        length: ms(length),
+        mark,
+    }
 }
 
 fn row(name: &str, started: u64, took: u64, outcome: &str, pieces: Vec<Piece>) -> Row {
-    Row { name: name.into(), started: Some(ms(started)), took: ms(took), outcome: outcome.into(), pieces, ..Row::default() }
+    Row {
+        name: name.into(),
+        started: Some(ms(started)),
+        took: ms(took),
+        outcome: outcome.into(),
+        pieces,
+        ..Row::default()
+    }
 }
 
 fn page() -> Waterfall {
-    let profile = row("profile", 0, 1000, "ok", vec![piece(0, 50, Mark::Connect), piece(50, 750, Mark::FirstByte), piece(800, 200, Mark::Body)]);
+    let profile = row(
+        "profile",
+        0,
+        1000,
+        "ok",
+        vec![
+            piece(0, 50, Mark::Connect),
+            piece(50, 750, Mark::FirstByte),
+            piece(800, 200, Mark::Body),
+        ],
+    );
     let mut coupons = row("coupons", 1000, 900, "ok", vec![piece(1000, 900, Mark::FirstByte)]);
     coupons.waits = vec!["profile".into()];
     let mut cart = row(
@@ -23,12 +44,24 @@ fn page() -> Waterfall {
         0,
         500,
         "timeout",
-        vec![piece(0, 200, Mark::FirstByte), piece(200, 0, Mark::Failed), piece(300, 200, Mark::FirstByte), piece(500, 0, Mark::Failed)],
+        vec![
+            piece(0, 200, Mark::FirstByte),
+            piece(200, 0, Mark::Failed),
+            piece(300, 200, Mark::FirstByte),
+            piece(500, 0, Mark::Failed),
+        ],
     );
     cart.note = "no whole answer within 200 ms".into();
     let tiny = row("tiny", 2, 0, "ok", vec![]);
-    let skipped = Row { name: "extra".into(), outcome: "skipped".into(), ..Row::default() };
-    Waterfall { took: ms(2000), rows: vec![profile, coupons, cart, tiny, skipped] }
+    let skipped = Row {
+        name: "extra".into(),
+        outcome: "skipped".into(),
+        ..Row::default()
+    };
+    Waterfall {
+        took: ms(2000),
+        rows: vec![profile, coupons, cart, tiny, skipped],
+    }
 }
 
 #[test]
@@ -70,16 +103,36 @@ fn the_summary_adds_up_what_ran() {
 fn extremes_are_drawn_without_a_panic() {
     assert_eq!(Waterfall::default().render(0, false).lines().count(), 1);
     let long = row(&"n".repeat(80), 0, 86_400_000, "ok\x1b[2J", vec![piece(0, 86_400_000, Mark::Body)]);
-    let drawn = Waterfall { took: Duration::ZERO, rows: vec![long] }.render(40, false);
+    let drawn = Waterfall {
+        took: Duration::ZERO,
+        rows: vec![long],
+    }
+    .render(40, false);
     assert!(!drawn.contains('\x1b') && drawn.contains("nnn~ |##"), "{drawn}");
 }
 
 #[test]
 fn times_have_three_digits_or_so() {
-    for (micros, text) in [(0, "0 µs"), (80, "80 µs"), (999, "999 µs"), (1_240, "1.2 ms"), (9_949, "9.9 ms"), (412_000, "412 ms"), (999_600, "1.00 s"), (2_410_000, "2.41 s"), (123_400_000, "123 s")] {
+    for (micros, text) in [
+        (0, "0 µs"),
+        (80, "80 µs"),
+        (999, "999 µs"),
+        (1_240, "1.2 ms"),
+        (9_949, "9.9 ms"),
+        (412_000, "412 ms"),
+        (999_600, "1.00 s"),
+        (2_410_000, "2.41 s"),
+        (123_400_000, "123 s"),
+    ] {
         assert_eq!(span_text(Duration::from_micros(micros)), text);
     }
-    for (micros, text) in [(0, "0"), (500, "500 µs"), (500_000, "500 ms"), (1_500_000, "1.5 s"), (20_000_000, "20 s")] {
+    for (micros, text) in [
+        (0, "0"),
+        (500, "500 µs"),
+        (500_000, "500 ms"),
+        (1_500_000, "1.5 s"),
+        (20_000_000, "20 s"),
+    ] {
         assert_eq!(tick_text(Duration::from_micros(micros)), text);
     }
 }

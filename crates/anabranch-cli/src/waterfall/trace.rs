@@ -10,7 +10,10 @@ use super::{span_text, Mark, Piece, Row, Waterfall};
 
 /// The whole request.
 pub(crate) fn of_trace(trace: &RequestTrace) -> Waterfall {
-    Waterfall { took: trace.took, rows: trace.calls.iter().map(row).collect() }
+    Waterfall {
+        took: trace.took,
+        rows: trace.calls.iter().map(row).collect(),
+    }
 }
 
 fn row(call: &CallTrace) -> Row {
@@ -34,7 +37,12 @@ fn note(call: &CallTrace) -> String {
     }
     if call.attempts.len() > 1 {
         let attempts = call.attempts.iter().enumerate();
-        notes.push(attempts.map(|(at, attempt)| format!("attempt {}: {} after {}", at + 1, end(attempt), span_text(attempt.took))).collect::<Vec<_>>().join(", "));
+        notes.push(
+            attempts
+                .map(|(at, attempt)| format!("attempt {}: {} after {}", at + 1, end(attempt), span_text(attempt.took)))
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
     }
     notes.join("; ")
 }
@@ -48,7 +56,7 @@ fn end(attempt: &Attempt) -> String {
 }
 
 /// The phases of one attempt of a call that started at `call_started`, one behind the other.
-pub(crate) fn attempt_pieces(call_started: Duration, attempt: &Attempt) -> Vec<Piece> {
+fn attempt_pieces(call_started: Duration, attempt: &Attempt) -> Vec<Piece> {
     let end = call_started + attempt.started + attempt.took;
     let mut at = call_started + attempt.started;
     let mut pieces = Vec::new();
@@ -61,11 +69,19 @@ pub(crate) fn attempt_pieces(call_started: Duration, attempt: &Attempt) -> Vec<P
     }
     // The phase that an attempt ended in has no length of its own when it failed there.
     if at < end {
-        pieces.push(Piece { at, length: end - at, mark: unfinished(attempt) });
+        pieces.push(Piece {
+            at,
+            length: end - at,
+            mark: unfinished(attempt),
+        });
     }
     let failed = attempt.kind.is_some() || attempt.status.is_some_and(|status| status >= 500);
     if failed {
-        pieces.push(Piece { at: end, length: Duration::ZERO, mark: Mark::Failed });
+        pieces.push(Piece {
+            at: end,
+            length: Duration::ZERO,
+            mark: Mark::Failed,
+        });
     }
     pieces
 }
@@ -107,32 +123,60 @@ mod tests {
     }
 
     fn attempt(started: u64, took: u64, status: Option<u16>, kind: Option<Kind>, timings: Timings) -> Attempt {
-        Attempt { started: ms(started), took: ms(took), endpoint: Some(0), status, kind, timings }
+        Attempt {
+            started: ms(started),
+            took: ms(took),
+            endpoint: Some(0),
+            status,
+            kind,
+            timings,
+        }
     }
 
     fn marks(pieces: &[Piece]) -> Vec<(Mark, u64, u64)> {
-        pieces.iter().map(|piece| (piece.mark, piece.at.as_millis() as u64, piece.length.as_millis() as u64)).collect()
+        pieces
+            .iter()
+            .map(|piece| (piece.mark, piece.at.as_millis() as u64, piece.length.as_millis() as u64))
+            .collect()
     }
 
     #[test]
     fn phases_stand_one_behind_the_other() {
-        let timings = Timings { connect: Some(ms(2)), first_byte: Some(ms(20)), body: Some(ms(3)), ..Timings::default() };
+        let timings = Timings {
+            connect: Some(ms(2)),
+            first_byte: Some(ms(20)),
+            body: Some(ms(3)),
+            ..Timings::default()
+        };
         let pieces = attempt_pieces(ms(100), &attempt(5, 25, Some(200), None, timings));
-        assert_eq!(marks(&pieces), [(Mark::Connect, 105, 2), (Mark::FirstByte, 107, 20), (Mark::Body, 127, 3)]);
+        assert_eq!(
+            marks(&pieces),
+            [(Mark::Connect, 105, 2), (Mark::FirstByte, 107, 20), (Mark::Body, 127, 3)]
+        );
     }
 
     #[test]
     fn a_timeout_fills_the_phase_that_it_ended() {
-        let timings = Timings { connect: Some(ms(2)), ..Timings::default() };
+        let timings = Timings {
+            connect: Some(ms(2)),
+            ..Timings::default()
+        };
         let pieces = attempt_pieces(ms(0), &attempt(0, 50, None, Some(Kind::Timeout), timings));
-        assert_eq!(marks(&pieces), [(Mark::Connect, 0, 2), (Mark::FirstByte, 2, 48), (Mark::Failed, 50, 0)]);
+        assert_eq!(
+            marks(&pieces),
+            [(Mark::Connect, 0, 2), (Mark::FirstByte, 2, 48), (Mark::Failed, 50, 0)]
+        );
         let pieces = attempt_pieces(ms(0), &attempt(0, 50, None, Some(Kind::Timeout), Timings::default()));
         assert_eq!(marks(&pieces), [(Mark::Connect, 0, 50), (Mark::Failed, 50, 0)]);
     }
 
     #[test]
     fn phases_never_reach_beyond_the_attempt() {
-        let timings = Timings { connect: Some(ms(40)), first_byte: Some(ms(40)), ..Timings::default() };
+        let timings = Timings {
+            connect: Some(ms(40)),
+            first_byte: Some(ms(40)),
+            ..Timings::default()
+        };
         let pieces = attempt_pieces(ms(0), &attempt(0, 50, Some(200), None, timings));
         assert_eq!(marks(&pieces), [(Mark::Connect, 0, 40), (Mark::FirstByte, 40, 10)]);
     }

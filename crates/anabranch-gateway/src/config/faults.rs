@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use super::secrets::Secrets;
 use super::yaml::Span;
+pub use super::nearest::{nearest, one_of};
 
 /// Faults kept; a file with more has one cause, and nobody reads on.
 const FAULTS_KEPT: usize = 500;
-/// Secrets shorter than this are not hidden where a message quotes more than them: `80` would spoil every number.
-const SECRET_CHARS_MIN: usize = 4;
 
 /// One thing that is wrong with a config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct Faults {
     list: Vec<Fault>,
     /// How many were found beyond those kept.
     dropped: usize,
-    /// Values that must not be shown, with the reference that stands for each.
-    secrets: Vec<(String, String)>,
+    /// Values that must not be shown.
+    secrets: Secrets,
 }
 
 impl Faults {
@@ -48,7 +48,7 @@ impl Faults {
             text: text.into(),
             list: Vec::new(),
             dropped: 0,
-            secrets: Vec::new(),
+            secrets: Secrets::default(),
         }
     }
 
@@ -127,19 +127,9 @@ impl Faults {
         }
     }
 
-    /// Keeps `value` out of every message from now on, also as it stands in templates (`$$`) and in JSON, and shows `reference` in its
-    /// place.
+    /// Keeps `value` out of every message from now on and shows `reference` in its place.
     pub fn hide(&mut self, value: &str, reference: &str) {
-        let in_template = value.replace('$', "$$");
-        let in_json = serde_json::Value::from(value).to_string();
-        for form in [value, in_template.as_str(), in_json.trim_matches('"')] {
-            let known = self.secrets.iter().any(|(secret, _)| secret == form);
-            if !known && !form.is_empty() {
-                self.secrets.push((form.to_owned(), reference.to_owned()));
-            }
-        }
-        // The longest first: a secret may be part of another.
-        self.secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+        self.secrets.add(value, reference);
     }
 
     /// Shows all faults, each with file, line, column, the line underlined and what was expected; then their number.
@@ -162,8 +152,8 @@ impl Faults {
     fn push(&mut self, span: Span, message: String, help: Option<String>) {
         let fault = Fault {
             span,
-            message: self.without_secrets(message, Self::from_secret),
-            help: help.map(|help| self.without_secrets(help, Self::inside_secret)),
+            message: self.secrets.out_of_message(message, &self.text),
+            help: help.map(|help| self.secrets.out_of_help(help, &self.text)),
         };
         if self.list.contains(&fault) {
             return;
@@ -193,42 +183,6 @@ impl Faults {
         }
         renderer.render(&[group])
     }
-
-    /// Replaces secrets by the references that they came from: whole ones anywhere, pieces of them between backticks.
-    fn without_secrets(&self, text: String, hides: fn(&Self, &str, &str) -> bool) -> String {
-        if self.secrets.is_empty() {
-            return text;
-        }
-        let mut text = text;
-        for (secret, reference) in &self.secrets {
-            if secret.chars().count() >= SECRET_CHARS_MIN {
-                text = text.replace(secret.as_str(), reference);
-            }
-        }
-        let mut pieces: Vec<&str> = text.split('`').collect();
-        for piece in pieces.iter_mut().skip(1).step_by(2) {
-            // What also stands in the file is no secret.
-            let written = piece.is_empty() || self.text.contains(*piece);
-            let hidden = self.secrets.iter().find(|(secret, _)| !written && hides(self, secret, piece));
-            *piece = hidden.map_or(*piece, |(_, reference)| reference.as_str());
-        }
-        pieces.join("`")
-    }
-
-    /// Whether a piece of a message is taken from a secret, wholly or, where it was cut and joined, in a few letters.
-    fn from_secret(&self, secret: &str, piece: &str) -> bool {
-        let letters: Vec<char> = piece.chars().collect();
-        let few = |window: &[char]| {
-            let window: String = window.iter().collect();
-            secret.contains(&window) && !self.text.contains(&window)
-        };
-        secret.contains(piece) || letters.windows(SECRET_CHARS_MIN).any(few)
-    }
-
-    /// The same for help, which quotes examples: a few letters in common mean nothing there.
-    fn inside_secret(&self, secret: &str, piece: &str) -> bool {
-        secret.contains(piece)
-    }
 }
 
 impl fmt::Display for Faults {
@@ -245,50 +199,6 @@ impl fmt::Debug for Faults {
 }
 
 impl std::error::Error for Faults {}
-
-/// The candidate that `name` most likely meant: at most a third of its letters differ (one in short names).
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const LETTERS_MAX: usize = 64;
-    let letters: Vec<char> = name.to_lowercase().chars().take(LETTERS_MAX).collect();
-    let allowed = (letters.len() / 3).max(1);
-    let scored = candidates.into_iter().map(|candidate| {
-        let other: Vec<char> = candidate.to_lowercase().chars().take(LETTERS_MAX).collect();
-        (edit_distance(&letters, &other), candidate)
-    });
-    let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
-    // One letter for another says nothing when there is only one letter.
-    (distance <= allowed && distance < letters.len()).then_some(candidate)
-}
-
-/// `` `a`, `b` or `c` ``.
-pub fn one_of(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        None => "nothing".to_owned(),
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
-    }
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours between two words (optimal string alignment).
-fn edit_distance(left: &[char], right: &[char]) -> usize {
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=right.len()).collect();
-    for (row, letter) in left.iter().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, other) in right.iter().enumerate() {
-            let replaced = last[column] + usize::from(letter != other);
-            let mut best = replaced.min(last[column + 1] + 1).min(current[column] + 1);
-            let swapped = row > 0 && column > 0 && *letter == right[column - 1] && left[row - 1] == *other;
-            if swapped {
-                best = best.min(before_last[column - 1] + 1);
-            }
-            current.push(best);
-        }
-        before_last = std::mem::replace(&mut last, current);
-    }
-    last[right.len()]
-}
 
 /// The nearest character boundary at or before `offset`.
 fn floor_boundary(text: &str, offset: usize) -> usize {
@@ -376,18 +286,6 @@ mod tests {
     }
 
     #[test]
-    fn secrets_and_their_pieces_are_never_shown() {
-        let mut faults = Faults::new("f", "url: $env.URL\n");
-        faults.hide("http://user:hunter2@shop:8000", "$env.URL");
-        faults.hide("pw", "$env.SHORT");
-        faults.add(Span::default(), "no user in `http://user:hunter2@shop:8000`, found `hunter2`");
-        faults.add_with_help(Span::default(), "bad word `pw` in `url`", "not http://user:hunter2@shop:8000");
-        let shown = faults.render(false);
-        assert!(!shown.contains("hunter2") && !shown.contains("`pw`"), "{shown}");
-        assert!(shown.contains("found `$env.URL`") && shown.contains("in `url`"), "{shown}");
-    }
-
-    #[test]
     fn too_many_faults_are_counted() {
         let mut faults = Faults::new("f", "x");
         for index in 0..FAULTS_KEPT + 7 {
@@ -405,22 +303,5 @@ mod tests {
         assert_eq!(of(span(text, "shop /x")), "/x");
         assert_eq!(of(span(text, "'shop /x'")), "/x");
         assert_eq!(of(span(text, "\"shop \\u002fx\"")), "\"shop \\u002fx\"");
-    }
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        let names = ["timeout", "retry", "max_body", "url"];
-        for (name, expected) in [
-            ("timout", Some("timeout")),
-            ("timoeut", Some("timeout")),
-            ("Retry", Some("retry")),
-            ("maxbody", Some("max_body")),
-            ("urls", Some("url")),
-            ("cart", None),
-            ("x", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(name, names), expected, "{name}");
-        }
     }
 }

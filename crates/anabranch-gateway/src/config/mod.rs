@@ -1,10 +1,13 @@
 //! The config: YAML text becomes a [`Config`](model::Config) with the place of each value, all faults at once.
 //!
-//! `yaml` reads the text into a tree, `read` with `sources`, `routes` and `calls` turns the tree into the config; `lookup` puts in what
-//! stands in the environment and in files. What the names mean is the plan's business.
+//! `tree` reads the text into a [`yaml`] tree, `read` with `sources`, `routes` and `calls` turns the tree into the config; `resolve` puts
+//! in what stands in the environment and in files. What the names mean is the plan's business.
 
 pub mod faults;
+mod secrets;
+mod nearest;
 pub mod yaml;
+mod tree;
 mod scalar;
 pub mod model;
 mod keys;
@@ -14,6 +17,7 @@ mod routes;
 mod calls;
 pub mod units;
 mod lookup;
+mod resolve;
 #[cfg(test)]
 mod tests;
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::faults::{Faults, one_of};
 use super::keys::{self, Keys};
-use super::lookup::{Lookup, Purpose, first_outside, resolve};
+use super::lookup::Lookup;
 use super::model::{CallSettings, Config, SlashConfig};
+use super::resolve::{first_outside, resolve, Purpose};
 use super::units;
 use super::yaml::{Node, NodeKind, Span, Spanned, Style};
 use super::{routes, sources};

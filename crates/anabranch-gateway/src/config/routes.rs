@@ -3,10 +3,10 @@
 use super::calls;
 use super::keys;
 use super::faults::one_of;
-use super::model::{ReplyConfig, RouteConfig};
+use super::model::{CallConfig, ReplyConfig, RouteConfig};
 use super::read::{Reader, Section};
 use super::units;
-use super::yaml::{Node, Spanned};
+use super::yaml::{Node, NodeKind, Spanned};
 
 /// Methods that a route may have.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -16,7 +16,7 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Vec<RouteConfig> {
     let entries = reader
         .entries(node, "`routes`", "a mapping of routes such as `GET /activity/{id:int}:`")
         .unwrap_or_default();
-    if entries.is_empty() && matches!(&node.kind, super::yaml::NodeKind::Map(_)) {
+    if entries.is_empty() && matches!(&node.kind, NodeKind::Map(_)) {
         reader
             .faults
             .add_with_help(node.span, "`routes` is empty", "expected entries such as `GET /activity/{id:int}:`");
@@ -90,7 +90,7 @@ fn route(
     let query = query
         .unwrap_or_default()
         .iter()
-        .map(|(name, node)| (name.clone(), reader.literal_tree(node, "a parameter")));
+        .map(|(name, node)| (name.clone(), parameter(reader, node)));
     let query: Vec<(Spanned<String>, Node)> = query.collect();
     let body = section
         .get("body")
@@ -136,7 +136,15 @@ fn route(
     })
 }
 
-fn read_calls(reader: &mut Reader<'_>, key: &Spanned<String>, section: &Section<'_>) -> Vec<super::model::CallConfig> {
+/// A parameter's form; of the plain ones the plan refuses every dollar.
+fn parameter(reader: &mut Reader<'_>, node: &Node) -> Node {
+    match &node.kind {
+        NodeKind::Text(..) => node.clone(),
+        _ => reader.literal_tree(node, "a parameter"),
+    }
+}
+
+fn read_calls(reader: &mut Reader<'_>, key: &Spanned<String>, section: &Section<'_>) -> Vec<CallConfig> {
     const EXPECTED: &str = "a mapping of calls such as `user: shop /users/$id`";
     let Some(node) = section.get("calls") else {
         if section.get("proxy").is_none() {

@@ -14,14 +14,26 @@ fn shop() -> RoutePlan {
     let mut shop = route("POST /a/{x}");
     shop.params.push(int("page", ParamDefault::Value("1".to_string())));
     shop.params.push(param("lang", ParamKind::Text, ParamDefault::Missing));
-    shop.params.push(Param { repeats: true, ..param("tag", ParamKind::Text, ParamDefault::Missing) });
+    shop.params.push(Param {
+        repeats: true,
+        ..param("tag", ParamKind::Text, ParamDefault::Missing)
+    });
     shop.headers = vec![HeaderName::from_static("x-thing"), COOKIE, AUTHORIZATION];
     shop.reads_body = true;
     shop
 }
 
 fn read(route: &RoutePlan, capture: &str, query: &str) -> Result<Inputs, Problem> {
-    Inputs::read(route, &Matched { index: 0, captures: vec![capture] }, query, &HeaderMap::new(), None)
+    Inputs::read(
+        route,
+        &Matched {
+            index: 0,
+            captures: vec![capture],
+        },
+        query,
+        &HeaderMap::new(),
+        None,
+    )
 }
 
 /// The parameters in one line, or the detail of the 400.
@@ -62,12 +74,27 @@ fn what_is_not_as_it_must_be_is_refused_by_name() {
     check(&shop, "7", "page=", "parameter `page` must be a whole number from 1 to 100");
     check(&shop, "7", "page=1e1", "parameter `page` must be a whole number from 1 to 100");
     check(&shop, "7", "page=%2B1", "parameter `page` must be a whole number from 1 to 100");
-    check(&shop, "7", "page=99999999999999999999", "parameter `page` must be a whole number from 1 to 100");
+    check(
+        &shop,
+        "7",
+        "page=99999999999999999999",
+        "parameter `page` must be a whole number from 1 to 100",
+    );
     check(&shop, "7", "page=1&page=1", "parameter `page` must be sent once");
     check(&shop, "7", "lang=%00", "parameter `lang` must be text without control characters");
-    check(&shop, "7", "tag=a&tag=%0a", "parameter `tag` must be text without control characters");
+    check(
+        &shop,
+        "7",
+        "tag=a&tag=%0a",
+        "parameter `tag` must be text without control characters",
+    );
     check(&shop, "7", "lang=%ff", "parameter `lang` must be UTF-8");
-    check(&shop, "7", "lang=100%", "parameter `lang` must be percent-encoded, `%25` for a percent sign");
+    check(
+        &shop,
+        "7",
+        "lang=100%",
+        "parameter `lang` must be percent-encoded, `%25` for a percent sign",
+    );
     check(&shop, "%e9", "", "parameter `x` must be UTF-8");
     check(&shop, "%7f", "", "parameter `x` must be text without control characters");
     let mut strict = shop;
@@ -106,19 +133,51 @@ fn the_rest_of_a_path_keeps_its_slashes_and_no_others() {
 fn with_headers(pairs: &[(&str, &[u8])]) -> Result<Inputs, Problem> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap());
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_bytes(value).unwrap(),
+        );
     }
-    Inputs::read(&shop(), &Matched { index: 0, captures: vec!["7"] }, "", &headers, None)
+    Inputs::read(
+        &shop(),
+        &Matched {
+            index: 0,
+            captures: vec!["7"],
+        },
+        "",
+        &headers,
+        None,
+    )
 }
 
 #[test]
 fn only_headers_let_in_are_kept_and_repeats_join() {
-    let inputs = with_headers(&[("X-Thing", b"a"), ("x-thing", "é\t".as_bytes()), ("cookie", b"a=1"), ("cookie", b"b=2"), ("x-other", b"\xff")]).unwrap();
-    assert_eq!(inputs.headers, [Some(HeaderValue::from_bytes("a, é\t".as_bytes()).unwrap()), Some(HeaderValue::from_static("a=1; b=2")), None]);
+    let inputs = with_headers(&[
+        ("X-Thing", b"a"),
+        ("x-thing", "é\t".as_bytes()),
+        ("cookie", b"a=1"),
+        ("cookie", b"b=2"),
+        ("x-other", b"\xff"),
+    ])
+    .unwrap();
+    assert_eq!(
+        inputs.headers,
+        [
+            Some(HeaderValue::from_bytes("a, é\t".as_bytes()).unwrap()),
+            Some(HeaderValue::from_static("a=1; b=2")),
+            None
+        ]
+    );
     let refused = |pairs: &[(&str, &[u8])]| with_headers(pairs).unwrap_err().detail;
-    assert_eq!(refused(&[("authorization", b"a"), ("authorization", b"b")]), "header `authorization` must be sent once");
+    assert_eq!(
+        refused(&[("authorization", b"a"), ("authorization", b"b")]),
+        "header `authorization` must be sent once"
+    );
     assert_eq!(refused(&[("x-thing", b"\xff")]), "header `x-thing` must be UTF-8");
-    assert_eq!(refused(&[("x-thing", b"a\xc2\x85b")]), "header `x-thing` must not hold control characters");
+    assert_eq!(
+        refused(&[("x-thing", b"a\xc2\x85b")]),
+        "header `x-thing` must not hold control characters"
+    );
 }
 
 fn with_body(shop: &RoutePlan, media_type: &str, body: &'static str) -> Result<Option<Bytes>, u16> {
@@ -126,7 +185,10 @@ fn with_body(shop: &RoutePlan, media_type: &str, body: &'static str) -> Result<O
     if !media_type.is_empty() {
         headers.insert(CONTENT_TYPE, media_type.parse().unwrap());
     }
-    let matched = Matched { index: 0, captures: vec!["7"] };
+    let matched = Matched {
+        index: 0,
+        captures: vec!["7"],
+    };
     let inputs = Inputs::read(shop, &matched, "", &headers, Some(Bytes::from_static(body.as_bytes())));
     inputs.map(|inputs| inputs.body).map_err(|problem| problem.status.as_u16())
 }
@@ -157,7 +219,10 @@ fn a_compressed_body_is_refused() {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let status = |headers: &HeaderMap| {
-        let matched = Matched { index: 0, captures: vec!["7"] };
+        let matched = Matched {
+            index: 0,
+            captures: vec!["7"],
+        };
         Inputs::read(&shop(), &matched, "", headers, Some(Bytes::from_static(b"{}"))).map_err(|problem| problem.status.as_u16())
     };
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
@@ -167,18 +232,28 @@ fn a_compressed_body_is_refused() {
 }
 
 fn reference(root: Root, path: Vec<Hop>) -> Reference {
-    Reference { root, path, text: "$x".to_string() }
+    Reference {
+        root,
+        path,
+        text: "$x".to_string(),
+    }
 }
 
 #[test]
 fn references_reach_what_was_sent() {
     let mut shop = shop();
-    shop.params.push(Param { repeats: true, ..int("ids", ParamDefault::Missing) });
+    shop.params.push(Param {
+        repeats: true,
+        ..int("ids", ParamDefault::Missing)
+    });
     shop.params.push(param("vip", ParamKind::Bool, ParamDefault::Missing));
     let mut headers = HeaderMap::new();
     headers.insert("x-thing", HeaderValue::from_static("t"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let matched = Matched { index: 0, captures: vec!["a\"b"] };
+    let matched = Matched {
+        index: 0,
+        captures: vec!["a\"b"],
+    };
     let body = Bytes::from_static(br#"{"user":{"id":9},"none":null}"#);
     let inputs = Inputs::read(&shop, &matched, "tag=a&tag=b&ids=1&ids=02&vip=true", &headers, Some(body)).unwrap();
     let get = |root, path: &[Hop]| inputs.get(&shop, &reference(root, path.to_vec())).json().into_owned();

@@ -37,7 +37,11 @@ fn compare_lists(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 fn compare_objects(a: &[u8], b: &[u8]) -> Ordering {
-    let sorted = |object| entries(object).map(|(key, value)| (unescape(key), value)).collect::<BTreeMap<_, _>>();
+    let sorted = |object| {
+        entries(object)
+            .map(|(key, value)| (unescape(key), value))
+            .collect::<BTreeMap<_, _>>()
+    };
     let (a, b) = (sorted(a), sorted(b));
     let by_keys = a.keys().cmp(b.keys());
     let mut by_values = a.values().zip(b.values()).map(|(a, b)| compare(a, b));
@@ -67,7 +71,11 @@ impl Decimal {
             digits.pop();
         }
         let exponent = written_exponent(exponent).saturating_add(whole as i64 - zeros as i64);
-        Decimal { negative: negative && !digits.is_empty(), digits, exponent }
+        Decimal {
+            negative: negative && !digits.is_empty(),
+            digits,
+            exponent,
+        }
     }
 
     fn compare(&self, other: &Decimal) -> Ordering {
@@ -91,7 +99,9 @@ fn written_exponent(text: &[u8]) -> i64 {
         [_, b'+', digits @ ..] | [_, digits @ ..] => (false, digits),
         [] => return 0,
     };
-    let size = digits.iter().fold(0i64, |size, digit| size.saturating_mul(10).saturating_add(i64::from(digit.wrapping_sub(b'0'))));
+    let size = digits.iter().fold(0i64, |size, digit| {
+        size.saturating_mul(10).saturating_add(i64::from(digit.wrapping_sub(b'0')))
+    });
     if negative { -size } else { size }
 }
 
@@ -110,7 +120,21 @@ mod tests {
 
     #[test]
     fn types_come_in_the_order_of_jq() {
-        let ascending = ["null", "false", "true", "-5", "0", "3.5", "\"\"", "\"a\"", "\"b\"", "[]", "[0]", "{}", "{\"a\":1}"];
+        let ascending = [
+            "null",
+            "false",
+            "true",
+            "-5",
+            "0",
+            "3.5",
+            "\"\"",
+            "\"a\"",
+            "\"b\"",
+            "[]",
+            "[0]",
+            "{}",
+            "{\"a\":1}",
+        ];
         for (index, a) in ascending.iter().enumerate() {
             check(a, a, Ordering::Equal);
             for b in &ascending[index + 1..] {
@@ -121,7 +145,14 @@ mod tests {
 
     #[test]
     fn numbers_compare_by_value_and_by_every_digit() {
-        for (a, b) in [("1", "1.0"), ("100", "1e2"), ("0", "-0.00e7"), ("0.001", "1E-3"), ("12.50", "1.25e+1"), ("1e400", "10e399")] {
+        for (a, b) in [
+            ("1", "1.0"),
+            ("100", "1e2"),
+            ("0", "-0.00e7"),
+            ("0.001", "1E-3"),
+            ("12.50", "1.25e+1"),
+            ("1e400", "10e399"),
+        ] {
             check(a, b, Ordering::Equal);
         }
         for (a, b) in [

@@ -20,7 +20,9 @@ pub enum Found<'a> {
 /// Lists inside lists (`posts[].tags[]`) give one list.
 pub fn find<'a>(document: &'a [u8], path: &[Hop]) -> Found<'a> {
     let straight = path.iter().position(|hop| *hop == Hop::Each).unwrap_or(path.len());
-    let Some(value) = follow(trim(document), &path[..straight]) else { return Found::Missing };
+    let Some(value) = follow(trim(document), &path[..straight]) else {
+        return Found::Missing;
+    };
     if straight == path.len() {
         return if value == NULL { Found::Missing } else { Found::One(value) };
     }
@@ -67,17 +69,27 @@ fn field<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// The entries of a validated object in order, duplicates included: the key as written between its quotes (see [`unescape`]), and the
 /// value. Empty for anything that is no object.
 pub fn entries(object: &[u8]) -> Entries<'_> {
-    Entries { object, at: first_inside(object, b'{') }
+    Entries {
+        object,
+        at: first_inside(object, b'{'),
+    }
 }
 
 /// The items of a validated list in order. Empty for anything that is no list.
 pub fn items(list: &[u8]) -> Items<'_> {
-    Items { list, at: first_inside(list, b'[') }
+    Items {
+        list,
+        at: first_inside(list, b'['),
+    }
 }
 
 fn first_inside(container: &[u8], opening: u8) -> usize {
     let at = to_token(container, 0);
-    if container.get(at) == Some(&opening) { at + 1 } else { container.len() }
+    if container.get(at) == Some(&opening) {
+        at + 1
+    } else {
+        container.len()
+    }
 }
 
 /// Iterator over the entries of an object, see [`entries`].
@@ -142,7 +154,9 @@ fn value_end(bytes: &[u8], start: usize) -> usize {
         Some(b'{' | b'[') => container_end(bytes, start),
         Some(_) => {
             let rest = &bytes[start + 1..];
-            let length = rest.iter().position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+            let length = rest
+                .iter()
+                .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
             start + 1 + length.unwrap_or(rest.len())
         }
     }
@@ -205,7 +219,10 @@ mod tests {
         let found = match find(document.as_bytes(), &hops(path)) {
             Found::Missing => "missing".to_string(),
             Found::One(value) => String::from_utf8_lossy(value).into_owned(),
-            Found::Many(values) => values.iter().map(|value| String::from_utf8_lossy(value).into_owned() + ";").collect(),
+            Found::Many(values) => values
+                .iter()
+                .map(|value| String::from_utf8_lossy(value).into_owned() + ";")
+                .collect(),
         };
         assert_eq!(found, expected, "{path} in {document}");
     }
@@ -240,7 +257,11 @@ mod tests {
 
     #[test]
     fn brackets_give_every_item_with_null_where_nothing_is() {
-        check(r#"{"p":[{"id":1},{},{"id":null},3,{"id":{"x":[1]}}]}"#, "p[].id", r#"1;null;null;null;{"x":[1]};"#);
+        check(
+            r#"{"p":[{"id":1},{},{"id":null},3,{"id":{"x":[1]}}]}"#,
+            "p[].id",
+            r#"1;null;null;null;{"x":[1]};"#,
+        );
         check(r#"[[1,2],[],[3]]"#, "[].0", "1;null;3;");
         check(r#"[1,null,"x"]"#, "[]", "1;null;\"x\";");
         check("[]", "[]", "");
@@ -256,7 +277,9 @@ mod tests {
 
     #[test]
     fn bytes_that_were_never_validated_end_without_panic_or_loop() {
-        for text in ["{", "[", "{\"a", "{\"a\":", "[1,", "{\"a\\", "]", "}", "[}", "{]", "[[", ",", "\"", "{\"a\" 1", "[1 2", "tru"] {
+        for text in [
+            "{", "[", "{\"a", "{\"a\":", "[1,", "{\"a\\", "]", "}", "[}", "{]", "[[", ",", "\"", "{\"a\" 1", "[1 2", "tru",
+        ] {
             for path in ["", "a", "0", "[]", "a.0[].b"] {
                 find(text.as_bytes(), &hops(path));
             }

@@ -10,7 +10,9 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::Bool),
         any::<i64>().prop_map(|number| Value::Number(number.into())),
         // Eighths have few digits: serde_json reads longer ones a bit off unless built for exact round trips.
-        any::<i32>().prop_filter_map("finite", |eighths| Number::from_f64(f64::from(eighths) / 8.0)).prop_map(Value::Number),
+        any::<i32>()
+            .prop_filter_map("finite", |eighths| Number::from_f64(f64::from(eighths) / 8.0))
+            .prop_map(Value::Number),
         odd_text().prop_map(Value::String),
     ];
     leaf.prop_recursive(5, 40, 6, |inner| {

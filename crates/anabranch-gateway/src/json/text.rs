@@ -113,7 +113,9 @@ fn one_escape(text: &str) -> (char, &str) {
 }
 
 fn unicode_escape(text: &str) -> (char, &str) {
-    let Some((high, rest)) = four_digits(text) else { return (char::REPLACEMENT_CHARACTER, text) };
+    let Some((high, rest)) = four_digits(text) else {
+        return (char::REPLACEMENT_CHARACTER, text);
+    };
     if let Some(character) = char::from_u32(high) {
         return (character, rest);
     }

@@ -21,7 +21,10 @@ pub struct Limits {
 impl Default for Limits {
     /// Depth 64, a million values.
     fn default() -> Self {
-        Limits { depth: 64, nodes: 1_000_000 }
+        Limits {
+            depth: 64,
+            nodes: 1_000_000,
+        }
     }
 }
 
@@ -61,7 +64,11 @@ pub fn validate(bytes: &[u8], limits: &Limits) -> Result<Shape, JsonFault> {
         return fault(error.valid_up_to(), "bytes that are not UTF-8");
     }
     let start = after_blanks(bytes, 0);
-    let mut open = Open { kinds: 0, depth: 0, limit: limits.depth.min(64) };
+    let mut open = Open {
+        kinds: 0,
+        depth: 0,
+        limit: limits.depth.min(64),
+    };
     let mut at = start;
     let mut nodes = 0;
     loop {
@@ -104,7 +111,12 @@ pub fn validate(bytes: &[u8], limits: &Limits) -> Result<Shape, JsonFault> {
                 if rest < bytes.len() {
                     return fault(rest, "expected the end of the document");
                 }
-                return Ok(Shape { kind: super::type_of(&bytes[start..]), start, end: at, nodes });
+                return Ok(Shape {
+                    kind: super::type_of(&bytes[start..]),
+                    start,
+                    end: at,
+                    nodes,
+                });
             }
             at = after_blanks(bytes, at);
             match (peek(bytes, at), open.in_object()) {
@@ -234,7 +246,11 @@ fn after_escape(bytes: &[u8], at: usize) -> Result<usize, JsonFault> {
         b'u' => {
             let digits = bytes.get(at + 2..at + 6).unwrap_or_default();
             let four_digits = digits.len() == 4 && digits.iter().all(u8::is_ascii_hexdigit);
-            if four_digits { Ok(at + 6) } else { fault(at, "expected four hexadecimal digits after `\\u`") }
+            if four_digits {
+                Ok(at + 6)
+            } else {
+                fault(at, "expected four hexadecimal digits after `\\u`")
+            }
         }
         _ => fault(at, "an unknown escape in a string"),
     }
@@ -246,7 +262,11 @@ fn after_number(bytes: &[u8], mut at: usize) -> Result<usize, JsonFault> {
         at += 1;
     }
     // A leading zero stands alone; what follows `01` is refused by the caller, who expects a comma.
-    at = if peek(bytes, at) == b'0' { at + 1 } else { after_digits(bytes, at)? };
+    at = if peek(bytes, at) == b'0' {
+        at + 1
+    } else {
+        after_digits(bytes, at)?
+    };
     if peek(bytes, at) == b'.' {
         at = after_digits(bytes, at + 1)?;
     }
@@ -271,7 +291,11 @@ fn after_digits(bytes: &[u8], start: usize) -> Result<usize, JsonFault> {
 
 #[inline]
 fn after_word(bytes: &[u8], at: usize, word: &'static [u8]) -> Result<usize, JsonFault> {
-    if bytes[at..].starts_with(word) { Ok(at + word.len()) } else { fault(at, "expected a value") }
+    if bytes[at..].starts_with(word) {
+        Ok(at + word.len())
+    } else {
+        fault(at, "expected a value")
+    }
 }
 
 #[cfg(test)]

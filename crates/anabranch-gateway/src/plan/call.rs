@@ -36,59 +36,68 @@ pub(super) struct Around<'a> {
 
 /// Compiles a call. What is wrong is reported and left out, so that the graph can be looked at all the same.
 pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Faults) -> CallPlan {
-    let http = match &call.action {
-        ActionConfig::Http { method, target } => Some((http_method(method, faults), target)),
-        ActionConfig::Value(_) => None,
+    let asked = match &call.action {
+        ActionConfig::Http { method, target } => {
+            let method = http_method(method, faults);
+            Asked::Request(
+                method,
+                Target::read(target, &call.query, &around.config.sources, around.names, faults),
+            )
+        }
+        ActionConfig::Value(node) => Asked::Value(node),
     };
-    let target = http
-        .as_ref()
-        .map(|(_, target)| Target::read(target, &call.query, &around.config.sources, around.names, faults));
-    let source = target.as_ref().and_then(|target| target.source);
+    let (source, safe) = match &asked {
+        Asked::Request(method, target) => (target.source, is_safe(method)),
+        Asked::Value(_) => (None, true),
+    };
     let layers = Layers {
         call: &call.settings,
         source: source.map(|index| &around.config.sources[index].settings),
         defaults: &around.config.defaults,
     };
-    let safe = http
-        .as_ref()
-        .is_none_or(|(method, _)| matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS));
     let idempotent = call.idempotent.as_ref().map_or(safe, |idempotent| idempotent.value);
     let (waits, waits_ok) = after(call, around.names, faults);
     let when = call
         .when
         .as_ref()
         .and_then(|when| condition::compile(Text::of(when), around.names, faults));
+    let (action, retry) = match asked {
+        Asked::Request(method, target) => {
+            let retry = retry(call, &layers, idempotent, faults);
+            (Action::Http(http_action(call, method, target, around, faults)), retry)
+        }
+        Asked::Value(node) => (Action::Value(value::compile(node, around.names, faults)), 0),
+    };
     CallPlan {
         name: call.name.value.as_str().into(),
         account_key: call.name.value.to_ascii_lowercase(),
+        action,
         waits,
         waits_ok,
         when,
-        ok: if http.is_some() {
-            ok::compile(call.ok.as_ref(), faults)
-        } else {
-            OkSet::any_2xx()
-        },
+        ok: ok::compile(call.ok.as_ref(), faults),
         timeout: layers.limit("timeout", |settings| &settings.timeout, around.deadline, faults),
         first_byte: layers.limit("first_byte", |settings| &settings.first_byte, around.deadline, faults),
         body_idle: layers.nearest(|settings| &settings.body_idle).unwrap_or(settings::BODY_IDLE),
-        retry: if http.is_some() {
-            retry(call, &layers, idempotent, faults)
-        } else {
-            0
-        },
+        retry,
         idempotent,
         max_body: layers.nearest(|settings| &settings.max_body).unwrap_or(settings::MAX_BODY),
         otherwise: call.otherwise.as_ref().map(|node| otherwise(node, around.names, faults)),
         only_else: false,
         is_part: false,
         forward: forward(call, faults),
-        action: match (http, target, &call.action) {
-            (Some((method, _)), Some(target), _) => Action::Http(http_action(call, method, target, around, faults)),
-            (_, _, ActionConfig::Value(node)) => Action::Value(value::compile(node, around.names, faults)),
-            (_, _, ActionConfig::Http { .. }) => Action::Value(Value::Literal(bytes::Bytes::from_static(b"null"))),
-        },
     }
+}
+
+/// Whether a method changes nothing where it is sent (RFC 9110, 9.2.1).
+pub(super) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// What a call does, as far as its target has been read.
+enum Asked<'a> {
+    Request(Method, Target),
+    Value(&'a Node),
 }
 
 fn http_method(written: &Spanned<String>, faults: &mut Faults) -> Method {

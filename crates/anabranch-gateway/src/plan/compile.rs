@@ -10,7 +10,7 @@ use super::settings;
 use super::source;
 use crate::config::faults::Faults;
 use crate::config::model::{Config, SlashConfig};
-use crate::config::yaml::{Span, Spanned};
+use crate::config::yaml::Spanned;
 
 /// Where the gateway listens unless said: this machine only.
 const LISTEN: &str = "127.0.0.1:8080";
@@ -25,7 +25,7 @@ pub fn compile(config: &Config, faults: &mut Faults) -> Option<Plan> {
     if !faults.is_empty() {
         return None;
     }
-    let warnings = warnings(&sources, &routes, &credentials);
+    let warnings = warnings(&sources, &routes);
     Some(Plan {
         listen: config.listen.as_ref().map_or(LISTEN, |listen| listen.value.as_str()).to_owned(),
         health: config.health.as_ref().map(|health| health.value.clone()),
@@ -105,7 +105,7 @@ fn check_address(key: &str, address: Option<&Spanned<String>>, faults: &mut Faul
 }
 
 /// What works and is probably not meant.
-fn warnings(sources: &[SourcePlan], routes: &[RoutePlan], credentials: &[HeaderName]) -> Vec<String> {
+fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         if !routes.iter().any(|route| calls_source(route, index)) {
@@ -124,9 +124,11 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan], credentials: &[HeaderN
         }
         for (index, header) in route.headers.iter().enumerate() {
             let used = used.contains(&Root::Header(index)) || route.calls.iter().any(|call| passes(call, index));
-            if credentials.contains(header) && !used {
-                let what = "is let in, and no source that the route calls is passed it";
-                warnings.push(format!("`{} {}`: the credential `{header}` {what}", route.method, route.pattern));
+            if !used {
+                warnings.push(format!(
+                    "`{} {}`: the header `{header}` is let in, and no call is sent it",
+                    route.method, route.pattern
+                ));
             }
         }
     }

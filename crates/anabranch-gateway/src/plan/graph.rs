@@ -1,8 +1,7 @@
 //! The graph of a route's calls: what each waits for, which stand in for others only, which are parts of the reply, cycles, and
 //! calls that nobody would see.
 
-use http::Method;
-
+use super::call::is_safe;
 use super::model::{Action, CallPlan, Need, Otherwise, Reply, RoutePlan};
 use super::place::fault;
 use super::walk;
@@ -129,7 +128,7 @@ fn stands_in(calls: &[CallPlan]) -> Vec<bool> {
 /// Whether it may change something where it is sent.
 fn acts(call: &CallPlan) -> bool {
     match &call.action {
-        Action::Http(http) => !matches!(http.method, Method::GET | Method::HEAD | Method::OPTIONS),
+        Action::Http(http) => !is_safe(&http.method),
         Action::Value(_) => false,
     }
 }

@@ -7,7 +7,8 @@ use crate::config::faults::Faults;
 use crate::config::yaml::Spanned;
 
 /// Headers of a client that no source is sent as they are: the gateway makes its own, for its own connection and body.
-const NEVER_PASSED: [HeaderName; 7] = [
+const NEVER_PASSED: [HeaderName; 8] = [
+    header::ACCEPT,
     header::USER_AGENT,
     header::ACCEPT_ENCODING,
     header::CONTENT_TYPE,
@@ -50,11 +51,12 @@ pub(super) fn names(written: &[Spanned<String>], faults: &mut Faults) -> Vec<Hea
     found
 }
 
-/// Reads the name of a header that the gateway writes itself; those that frame a message are its own business.
+/// Reads the name of a header that a source or a call adds; those of the connection and of the body are the gateway's business.
 pub(super) fn sent_name(written: Text<'_>, faults: &mut Faults) -> Option<HeaderName> {
     let name = name(written, faults)?;
-    if is_framing(&name) || name.as_str().starts_with("proxy-") || name == header::ACCEPT_ENCODING {
-        let what = format!("the header `{}` is set by the connection", written.text);
+    let of_body = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT_ENCODING].contains(&name);
+    if is_framing(&name) || of_body || name.as_str().starts_with("proxy-") {
+        let what = format!("the header `{}` belongs to the connection or the body", written.text);
         fault(
             faults,
             written,

@@ -9,6 +9,7 @@ mod source;
 mod route;
 mod pattern;
 mod params;
+mod kind;
 mod call;
 mod target;
 mod template;
@@ -22,6 +23,8 @@ mod names;
 mod reference;
 mod walk;
 mod place;
+#[cfg(test)]
+mod tests;
 
 pub use model::*;
 pub use compile::compile;

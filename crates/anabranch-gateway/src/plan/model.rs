@@ -63,7 +63,7 @@ pub struct RoutePlan {
     pub method: Method,
     /// Its pattern as written, for messages: `/activity/{id:int}`.
     pub pattern: String,
-    /// The pattern's segments.
+    /// What stands between the slashes behind the first: `/` is one empty segment, `/x/` is `x` and an empty one.
     pub segments: Vec<Segment>,
     /// Path parameters in order, then query parameters; [`Root::Param`] is an index here.
     pub params: Vec<Param>,

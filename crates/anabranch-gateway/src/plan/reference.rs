@@ -106,7 +106,7 @@ fn read_braced<'a>(text: Text<'a>, dollar: usize, notation: Notation, faults: &m
     } else {
         read_hops(inside, start..name, notation, faults)
     };
-    if end != close {
+    if end != close || name == start {
         let what = format!("`{}` is not a reference", text.slice(dollar..close + 1).text);
         fault(
             faults,

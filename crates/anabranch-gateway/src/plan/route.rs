@@ -5,7 +5,7 @@ use http::{HeaderName, Method};
 use super::call;
 use super::graph;
 use super::headers;
-use super::model::{Action, CallPlan, Need, Otherwise, Param, Reply, Root, RoutePlan};
+use super::model::{Action, CallPlan, Need, Otherwise, Param, ParamDefault, Reply, Root, RoutePlan};
 use super::names::{self, Names};
 use super::params;
 use super::pattern::Pattern;
@@ -15,6 +15,7 @@ use super::value;
 use crate::config::faults::Faults;
 use crate::config::model::{Config, ReplyConfig, RouteConfig};
 use crate::config::yaml::Spanned;
+use crate::render::segment::check_segment;
 
 /// A compiled route, and what decides which requests it takes.
 pub(super) struct Compiled {
@@ -79,6 +80,7 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
     let used = used(&calls, &reply);
     let reads_body = used.contains(&Root::Body);
     mark_path_params(&mut params, &calls);
+    check_path_params(&params, route, faults);
     let plan = RoutePlan {
         method,
         pattern: route.path.value.clone(),
@@ -235,11 +237,9 @@ fn need(route: &RouteConfig, reply: &Reply, parts: &[usize], calls: &[CallPlan],
             fault(faults, name, what, "need the call whose `else` it is");
         }
     }
-    match (reply, written) {
-        // `need: []` is written by who wants a reply whatever happens, so it also holds for the only part.
-        (Reply::Only(_), Some([])) => {}
-        (Reply::Only(index), _) if !needs.contains(index) => needs.push(*index),
-        _ => {}
+    if let Reply::Only(index) = reply {
+        needs.retain(|need| need != index);
+        needs.push(*index);
     }
     if let Some(grace) = route.grace.as_ref().filter(|_| needs.is_empty()) {
         fault(
@@ -278,6 +278,7 @@ fn status_from(route: &RouteConfig, need: &Need, names: &Names<'_>, faults: &mut
     Some(index)
 }
 
+/// Marks the parameters that some call puts into a path, where not every value can stand.
 fn mark_path_params(params: &mut [Param], calls: &[CallPlan]) {
     for call in calls {
         let Action::Http(action) = &call.action else { continue };
@@ -285,6 +286,34 @@ fn mark_path_params(params: &mut [Param], calls: &[CallPlan]) {
             if let Root::Param(index) = reference.root {
                 params[index].in_path = true;
             }
+        }
+    }
+}
+
+/// A default that a path cannot hold would refuse every client that does not send the parameter.
+fn check_path_params(params: &[Param], route: &RouteConfig, faults: &mut Faults) {
+    for param in params.iter().filter(|param| param.in_path) {
+        let Some((_, node)) = route.query.iter().find(|(name, _)| name.value == param.name) else {
+            continue;
+        };
+        if param.repeats {
+            let what = format!("`{}` takes repeats, and a path takes one value", param.name);
+            fault(
+                faults,
+                node.span,
+                what,
+                "a list may stand in a query, where its items are joined by `,`",
+            );
+        }
+        if let ParamDefault::Value(default) = &param.default
+            && let Err(why) = check_segment(default)
+        {
+            fault(
+                faults,
+                node.span,
+                format!("the default of `{}` {why}", param.name),
+                "a call puts it into a path, as one segment",
+            );
         }
     }
 }

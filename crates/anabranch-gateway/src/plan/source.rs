@@ -72,7 +72,9 @@ fn check_endpoints(source: &SourceConfig, plan: &SourcePlan, faults: &mut Faults
             pool_idle: plan.pool,
             ..WireSettings::default()
         };
-        if let Err(bad) = Endpoint::new(&url.value, wire) {
+        if has_bad_port(&url.value) {
+            fault(faults, url, "the port of this endpoint is no port", "a port from 1 to 65535");
+        } else if let Err(bad) = Endpoint::new(&url.value, wire) {
             fault(
                 faults,
                 url,
@@ -108,4 +110,13 @@ fn tls_settings(tls: &TlsConfig) -> TlsSettings {
         }),
         server_name: tls.server_name.as_ref().map(|name| name.value.clone()),
     }
+}
+
+/// `http::Uri` gives a port above 65535 as none at all, and the scheme's own would be called in its place.
+fn has_bad_port(url: &str) -> bool {
+    let authority = url
+        .split_once("://")
+        .map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    port.is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_err())
 }

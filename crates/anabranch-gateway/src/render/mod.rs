@@ -42,7 +42,11 @@ impl RenderFault {
     }
 
     fn bad(reference: &Reference, why: &'static str) -> Self {
-        RenderFault::BadValue { reference: reference.text.clone(), from_client: is_from_client(reference), why }
+        RenderFault::BadValue {
+            reference: reference.text.clone(),
+            from_client: is_from_client(reference),
+            why,
+        }
     }
 }
 

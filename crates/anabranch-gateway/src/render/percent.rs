@@ -8,7 +8,11 @@ pub fn encode(out: &mut Vec<u8>, text: &str) {
         return;
     }
     for byte in bytes {
-        if is_unreserved(*byte) { out.push(*byte) } else { push_encoded(out, *byte) }
+        if is_unreserved(*byte) {
+            out.push(*byte)
+        } else {
+            push_encoded(out, *byte)
+        }
     }
 }
 

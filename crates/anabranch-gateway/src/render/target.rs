@@ -65,7 +65,9 @@ pub fn query(pairs: &[(String, Template)], scope: &dyn Scope, out: &mut Vec<u8>)
 }
 
 fn is_left_out(template: &Template, scope: &dyn Scope) -> bool {
-    let [Piece::Ref(reference)] = template.0.as_slice() else { return false };
+    let [Piece::Ref(reference)] = template.0.as_slice() else {
+        return false;
+    };
     if !matches!(reference.root, Root::Param(_)) {
         return false;
     }
@@ -97,7 +99,11 @@ pub fn header(template: &Template, scope: &dyn Scope) -> Result<HeaderValue, Ren
         }
     }
     let why = "must be text without control characters";
-    HeaderValue::from_bytes(&out).map_err(|_| RenderFault::BadValue { reference: String::new(), from_client: false, why })
+    HeaderValue::from_bytes(&out).map_err(|_| RenderFault::BadValue {
+        reference: String::new(),
+        from_client: false,
+        why,
+    })
 }
 
 fn header_value(reference: &Reference, given: Given<'_>, out: &mut Vec<u8>) -> Result<(), RenderFault> {

@@ -62,19 +62,33 @@ fn table() -> Table {
 /// `$x` is a parameter, `@x` a call.
 fn reference(text: &str) -> Reference {
     let root = if text.starts_with('$') { Root::Param(0) } else { Root::Call(0) };
-    Reference { root, path: Vec::new(), text: text.to_string() }
+    Reference {
+        root,
+        path: Vec::new(),
+        text: text.to_string(),
+    }
 }
 
 /// Words that begin with `$` or `@` are references: `/a/|$id|.json`.
 fn template(text: &str) -> Template {
-    let piece = |word: &str| if word.starts_with(['$', '@']) { Piece::Ref(reference(word)) } else { Piece::Text(word.to_string()) };
+    let piece = |word: &str| {
+        if word.starts_with(['$', '@']) {
+            Piece::Ref(reference(word))
+        } else {
+            Piece::Text(word.to_string())
+        }
+    };
     Template(text.split('|').filter(|word| !word.is_empty()).map(piece).collect())
 }
 
 fn line(result: Result<Vec<u8>, RenderFault>) -> String {
     match result {
         Ok(bytes) => String::from_utf8(bytes).unwrap(),
-        Err(RenderFault::BadValue { reference, from_client, why }) => {
+        Err(RenderFault::BadValue {
+            reference,
+            from_client,
+            why,
+        }) => {
             format!("{} {reference} {why}", if from_client { "client" } else { "source" })
         }
         Err(fault) => fault.to_string(),
@@ -175,11 +189,23 @@ fn json_takes_values_as_they_came_and_null_for_what_is_missing() {
 #[test]
 fn conditions_follow_the_truth_of_jq() {
     let truth = |text: &str| Condition::Truth(reference(text));
-    for (text, expected) in [("@none", false), ("@null", false), ("@no", false), ("@zero", true), ("$word", true), ("@ids", true), ("$notags", true)] {
+    for (text, expected) in [
+        ("@none", false),
+        ("@null", false),
+        ("@no", false),
+        ("@zero", true),
+        ("$word", true),
+        ("@ids", true),
+        ("$notags", true),
+    ] {
         assert_eq!(holds(&truth(text), &table()), expected, "{text}");
     }
     let compare = |left: &str, comparison, right: &'static str| {
-        Condition::Compare(Operand::Ref(reference(left)), comparison, Operand::Literal(Bytes::from_static(right.as_bytes())))
+        Condition::Compare(
+            Operand::Ref(reference(left)),
+            comparison,
+            Operand::Literal(Bytes::from_static(right.as_bytes())),
+        )
     };
     let cases = [
         (compare("$id", Comparison::Equal, "7.0"), true),

@@ -47,8 +47,14 @@ impl Freshness {
                 _ => {}
             }
         }
-        let lifetime = if always_ask { Some(Duration::ZERO) } else { max_age.or_else(|| until_expiry(headers, now)) };
-        let age = headers.age.map_or(Duration::ZERO, |age| Duration::from_secs(age.trim().parse().unwrap_or(u64::MAX)));
+        let lifetime = if always_ask {
+            Some(Duration::ZERO)
+        } else {
+            max_age.or_else(|| until_expiry(headers, now))
+        };
+        let age = headers
+            .age
+            .map_or(Duration::ZERO, |age| Duration::from_secs(age.trim().parse().unwrap_or(u64::MAX)));
         freshness.left = lifetime.map(|lifetime| lifetime.saturating_sub(age));
         freshness
     }
@@ -78,7 +84,9 @@ fn directives(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
 fn seconds(value: Option<&str>) -> Duration {
     let digits = value.filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
     // Delta-seconds above 2^31 count as that (RFC 9111, 1.2.2).
-    digits.map_or(Duration::ZERO, |digits| Duration::from_secs(digits.parse().unwrap_or(1 << 31).min(1 << 31)))
+    digits.map_or(Duration::ZERO, |digits| {
+        Duration::from_secs(digits.parse().unwrap_or(1 << 31).min(1 << 31))
+    })
 }
 
 /// A reply, as far as its caching goes.
@@ -136,11 +144,20 @@ mod tests {
     use super::*;
 
     fn fresh(seconds: u64) -> Freshness {
-        Freshness { left: Some(Duration::from_secs(seconds)), ..Freshness::default() }
+        Freshness {
+            left: Some(Duration::from_secs(seconds)),
+            ..Freshness::default()
+        }
     }
 
     fn reply<'a>(parts: &'a [Freshness]) -> ReplyCaching<'a> {
-        ReplyCaching { parts, is_get: true, is_complete: true, passed_credential: false, sets_cookie: false }
+        ReplyCaching {
+            parts,
+            is_get: true,
+            is_complete: true,
+            passed_credential: false,
+            sets_cookie: false,
+        }
     }
 
     #[test]
@@ -149,7 +166,10 @@ mod tests {
         assert_eq!(cache_control(&reply(&[fresh(60), fresh(0)])), "no-cache");
         assert_eq!(cache_control(&reply(&[fresh(60), Freshness::default()])), "no-cache");
         assert_eq!(cache_control(&reply(&[])), "no-cache");
-        let half = Freshness { left: Some(Duration::from_millis(900)), ..Freshness::default() };
+        let half = Freshness {
+            left: Some(Duration::from_millis(900)),
+            ..Freshness::default()
+        };
         assert_eq!(cache_control(&reply(&[half])), "no-cache");
     }
 
@@ -158,25 +178,63 @@ mod tests {
         let parts = [fresh(60)];
         let good = reply(&parts);
         assert_eq!(cache_control(&ReplyCaching { is_get: false, ..good }), "no-store");
-        assert_eq!(cache_control(&ReplyCaching { is_complete: false, ..good }), "no-store");
+        assert_eq!(
+            cache_control(&ReplyCaching {
+                is_complete: false,
+                ..good
+            }),
+            "no-store"
+        );
         assert_eq!(cache_control(&ReplyCaching { sets_cookie: true, ..good }), "no-store");
-        assert_eq!(cache_control(&reply(&[fresh(60), Freshness { no_store: true, ..fresh(60) }])), "no-store");
+        assert_eq!(
+            cache_control(&reply(&[
+                fresh(60),
+                Freshness {
+                    no_store: true,
+                    ..fresh(60)
+                }
+            ])),
+            "no-store"
+        );
     }
 
     #[test]
     fn a_credential_makes_it_private() {
         let parts = [fresh(60)];
-        assert_eq!(cache_control(&ReplyCaching { passed_credential: true, ..reply(&parts) }), "private, max-age=60");
-        assert_eq!(cache_control(&ReplyCaching { passed_credential: true, ..reply(&[]) }), "private, no-cache");
-        assert_eq!(cache_control(&reply(&[fresh(60), Freshness { private: true, ..fresh(9) }])), "private, max-age=9");
+        assert_eq!(
+            cache_control(&ReplyCaching {
+                passed_credential: true,
+                ..reply(&parts)
+            }),
+            "private, max-age=60"
+        );
+        assert_eq!(
+            cache_control(&ReplyCaching {
+                passed_credential: true,
+                ..reply(&[])
+            }),
+            "private, no-cache"
+        );
+        assert_eq!(
+            cache_control(&reply(&[fresh(60), Freshness { private: true, ..fresh(9) }])),
+            "private, max-age=9"
+        );
     }
 
     /// Reads `Cache-Control` and `Age`: seconds left and flags.
     fn check(cache_control: &str, age: Option<&str>, expected: &str) {
-        let headers = UpstreamHeaders { cache_control: Some(cache_control), age, ..UpstreamHeaders::default() };
+        let headers = UpstreamHeaders {
+            cache_control: Some(cache_control),
+            age,
+            ..UpstreamHeaders::default()
+        };
         let read = Freshness::read(&headers, SystemTime::UNIX_EPOCH);
         let left = read.left.map_or("?".to_string(), |left| left.as_secs().to_string());
-        let text = format!("{left}{}{}", if read.no_store { " no-store" } else { "" }, if read.private { " private" } else { "" });
+        let text = format!(
+            "{left}{}{}",
+            if read.no_store { " no-store" } else { "" },
+            if read.private { " private" } else { "" }
+        );
         assert_eq!(text, expected, "{cache_control} {age:?}");
     }
 
@@ -206,16 +264,70 @@ mod tests {
         let now = httpdate::parse_http_date("Fri, 20 Nov 2026 12:00:00 GMT").unwrap();
         let left = |headers: UpstreamHeaders<'_>| Freshness::read(&headers, now).left.map(|left| left.as_secs());
         let minute = Some("Fri, 20 Nov 2026 12:01:00 GMT");
-        assert_eq!(left(UpstreamHeaders { expires: minute, ..Default::default() }), Some(60));
+        assert_eq!(
+            left(UpstreamHeaders {
+                expires: minute,
+                ..Default::default()
+            }),
+            Some(60)
+        );
         let date = Some("Fri, 20 Nov 2026 12:00:30 GMT");
-        assert_eq!(left(UpstreamHeaders { expires: minute, date, ..Default::default() }), Some(30));
-        assert_eq!(left(UpstreamHeaders { expires: minute, date, age: Some("20"), ..Default::default() }), Some(10));
-        assert_eq!(left(UpstreamHeaders { expires: minute, cache_control: Some("max-age=7"), ..Default::default() }), Some(7));
-        assert_eq!(left(UpstreamHeaders { expires: Some("0"), ..Default::default() }), Some(0));
-        assert_eq!(left(UpstreamHeaders { expires: Some("Thu, 20 Nov 2025 12:00:00 GMT"), ..Default::default() }), Some(0));
+        assert_eq!(
+            left(UpstreamHeaders {
+                expires: minute,
+                date,
+                ..Default::default()
+            }),
+            Some(30)
+        );
+        assert_eq!(
+            left(UpstreamHeaders {
+                expires: minute,
+                date,
+                age: Some("20"),
+                ..Default::default()
+            }),
+            Some(10)
+        );
+        assert_eq!(
+            left(UpstreamHeaders {
+                expires: minute,
+                cache_control: Some("max-age=7"),
+                ..Default::default()
+            }),
+            Some(7)
+        );
+        assert_eq!(
+            left(UpstreamHeaders {
+                expires: Some("0"),
+                ..Default::default()
+            }),
+            Some(0)
+        );
+        assert_eq!(
+            left(UpstreamHeaders {
+                expires: Some("Thu, 20 Nov 2025 12:00:00 GMT"),
+                ..Default::default()
+            }),
+            Some(0)
+        );
         assert_eq!(left(UpstreamHeaders::default()), None);
-        assert_eq!(left(UpstreamHeaders { vary: Some("Accept, *"), cache_control: Some("max-age=7"), ..Default::default() }), Some(0));
-        assert_eq!(left(UpstreamHeaders { vary: Some("Accept"), cache_control: Some("max-age=7"), ..Default::default() }), Some(7));
+        assert_eq!(
+            left(UpstreamHeaders {
+                vary: Some("Accept, *"),
+                cache_control: Some("max-age=7"),
+                ..Default::default()
+            }),
+            Some(0)
+        );
+        assert_eq!(
+            left(UpstreamHeaders {
+                vary: Some("Accept"),
+                cache_control: Some("max-age=7"),
+                ..Default::default()
+            }),
+            Some(7)
+        );
     }
 
     #[test]

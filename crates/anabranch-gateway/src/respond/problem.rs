@@ -38,17 +38,31 @@ impl Problem {
     /// A problem with this status; `detail` is a fragment for whoever reads it.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Unknown");
-        Problem { status, title, detail: detail.into(), parts: None, param: None, retry_after: None, allow: None }
+        Problem {
+            status,
+            title,
+            detail: detail.into(),
+            parts: None,
+            param: None,
+            retry_after: None,
+            allow: None,
+        }
     }
 
     /// 400 for a parameter: `parameter `page` must be ...`. The reason must not hold what was sent.
     pub fn bad_param(name: &str, why: &str) -> Self {
-        Problem { param: Some(name.to_string()), ..Problem::new(StatusCode::BAD_REQUEST, format!("parameter `{name}` {why}")) }
+        Problem {
+            param: Some(name.to_string()),
+            ..Problem::new(StatusCode::BAD_REQUEST, format!("parameter `{name}` {why}"))
+        }
     }
 
     /// 400 for a header.
     pub fn bad_header(name: &str, why: &str) -> Self {
-        Problem { param: Some(name.to_string()), ..Problem::new(StatusCode::BAD_REQUEST, format!("header `{name}` {why}")) }
+        Problem {
+            param: Some(name.to_string()),
+            ..Problem::new(StatusCode::BAD_REQUEST, format!("header `{name}` {why}"))
+        }
     }
 
     /// 404.
@@ -59,7 +73,10 @@ impl Problem {
     /// 405 with the methods that the path has.
     pub fn method_not_allowed(allow: String) -> Self {
         let detail = format!("this path answers {allow}");
-        Problem { allow: Some(allow), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+        Problem {
+            allow: Some(allow),
+            ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        }
     }
 
     /// The same with the account of the parts.
@@ -79,7 +96,10 @@ impl Problem {
         let mut out = b"{\"title\":".to_vec();
         write_string(&mut out, self.title);
         out.extend_from_slice(format!(",\"status\":{}", self.status.as_u16()).as_bytes());
-        for (name, text) in [("detail", Some(self.detail.as_str()).filter(|text| !text.is_empty())), ("param", self.param.as_deref())] {
+        for (name, text) in [
+            ("detail", Some(self.detail.as_str()).filter(|text| !text.is_empty())),
+            ("param", self.param.as_deref()),
+        ] {
             if let Some(text) = text {
                 out.extend_from_slice(format!(",\"{name}\":").as_bytes());
                 write_string(&mut out, text);
@@ -127,15 +147,33 @@ mod tests {
     #[test]
     fn a_problem_says_what_and_where() {
         let problem = Problem::bad_param("page", "must be a whole number");
-        check(&problem, r#"{"title":"Bad Request","status":400,"detail":"parameter `page` must be a whole number","param":"page"}"#);
-        check(&Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ""), r#"{"title":"Internal Server Error","status":500}"#);
-        check(&Problem::new(StatusCode::BAD_REQUEST, "a \"b\"\n"), r#"{"title":"Bad Request","status":400,"detail":"a \"b\"\n"}"#);
-        check(&Problem::new(StatusCode::from_u16(499).unwrap(), ""), r#"{"title":"Unknown","status":499}"#);
+        check(
+            &problem,
+            r#"{"title":"Bad Request","status":400,"detail":"parameter `page` must be a whole number","param":"page"}"#,
+        );
+        check(
+            &Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ""),
+            r#"{"title":"Internal Server Error","status":500}"#,
+        );
+        check(
+            &Problem::new(StatusCode::BAD_REQUEST, "a \"b\"\n"),
+            r#"{"title":"Bad Request","status":400,"detail":"a \"b\"\n"}"#,
+        );
+        check(
+            &Problem::new(StatusCode::from_u16(499).unwrap(), ""),
+            r#"{"title":"Unknown","status":499}"#,
+        );
     }
 
     #[test]
     fn the_parts_of_a_failed_reply_are_a_member() {
-        let cart = PartAccount { key: "cart", name: "cart", state: PartState::Failed(Kind::Timeout), ms: 400, age: Duration::ZERO };
+        let cart = PartAccount {
+            key: "cart",
+            name: "cart",
+            state: PartState::Failed(Kind::Timeout),
+            ms: 400,
+            age: Duration::ZERO,
+        };
         let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, "a needed part is missing").with_parts(&[cart]);
         check(
             &problem,

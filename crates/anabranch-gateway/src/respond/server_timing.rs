@@ -51,13 +51,21 @@ mod tests {
 
     fn call(name: &str, outcome: &'static str) -> CallTiming<'static> {
         let name = name.to_string().leak();
-        CallTiming { name, start: Duration::from_micros(12_100), duration: Duration::from_millis(40), outcome }
+        CallTiming {
+            name,
+            start: Duration::from_micros(12_100),
+            duration: Duration::from_millis(40),
+            outcome,
+        }
     }
 
     #[test]
     fn each_call_has_its_time_and_what_is_not_ok_its_word() {
         let value = header(Duration::from_micros(52_149), &[call("cart", "timeout"), call("rank", "ok")]).unwrap();
-        assert_eq!(value, "total;dur=52.1, cart;dur=40.0;start=12.1;desc=\"timeout\", rank;dur=40.0;start=12.1");
+        assert_eq!(
+            value,
+            "total;dur=52.1, cart;dur=40.0;start=12.1;desc=\"timeout\", rank;dur=40.0;start=12.1"
+        );
         assert_eq!(header(Duration::ZERO, &[]).unwrap(), "total;dur=0.0");
     }
 

@@ -115,7 +115,10 @@ mod tests {
 
     #[test]
     fn later_keys_win_in_the_place_of_the_first() {
-        check(&[r#"{"a":1,"b":2}"#, r#" { "c" : 3 , "a" : [ 1.0 ] } "#], r#"{"a":[ 1.0 ],"b":2,"c":3}"#);
+        check(
+            &[r#"{"a":1,"b":2}"#, r#" { "c" : 3 , "a" : [ 1.0 ] } "#],
+            r#"{"a":[ 1.0 ],"b":2,"c":3}"#,
+        );
         check(&[r#"{"a":1,"a":2}"#], r#"{"a":2}"#);
         check(&[r#"{"\u0061":1}"#, r#"{"a":2}"#], r#"{"\u0061":2}"#);
         check(&[r#"{"\"":"}"}"#, "{}", "null"], r#"{"\"":"}"}"#);
@@ -130,10 +133,22 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_a_fault() {
-        for (value, found) in [("[1]", JsonType::List), ("1", JsonType::Number), ("\"a\"", JsonType::Text), ("false", JsonType::Bool)] {
+        for (value, found) in [
+            ("[1]", JsonType::List),
+            ("1", JsonType::Number),
+            ("\"a\"", JsonType::Text),
+            ("false", JsonType::Bool),
+        ] {
             assert_eq!(merge(&[None, Some(value.as_bytes())], None), Err(MergeFault { index: 1, found }));
         }
-        assert_eq!(MergeFault { index: 0, found: JsonType::List }.to_string(), "cannot merge a list, expected an object");
+        assert_eq!(
+            MergeFault {
+                index: 0,
+                found: JsonType::List
+            }
+            .to_string(),
+            "cannot merge a list, expected an object"
+        );
     }
 
     proptest! {

@@ -26,7 +26,10 @@ pub(crate) fn route(text: &str) -> RoutePlan {
     for segment in pattern[1..].split('/') {
         if let Some(name) = segment.strip_prefix('*') {
             segments.push(Segment::Rest(params.len()));
-            params.push(Param { rest: true, ..param(name, ParamKind::Text, ParamDefault::Required) });
+            params.push(Param {
+                rest: true,
+                ..param(name, ParamKind::Text, ParamDefault::Required)
+            });
         } else if let Some(name) = segment.strip_prefix('{') {
             segments.push(Segment::Param(params.len()));
             params.push(param(name.trim_end_matches('}'), ParamKind::Text, ParamDefault::Required));
@@ -58,5 +61,12 @@ pub(crate) fn route(text: &str) -> RoutePlan {
 
 /// A parameter that is sent once.
 pub(crate) fn param(name: &str, kind: ParamKind, default: ParamDefault) -> Param {
-    Param { name: name.to_string(), kind, default, repeats: false, in_path: false, rest: false }
+    Param {
+        name: name.to_string(),
+        kind,
+        default,
+        repeats: false,
+        in_path: false,
+        rest: false,
+    }
 }

@@ -65,8 +65,14 @@ pub struct Mock {
 /// All faults of the text at once, each with its place.
 pub fn parse(file: &str, text: &str) -> Result<MockFile, Faults> {
     let mut faults = Faults::new(file, text);
-    let upstreams = yaml::parse(text, &mut faults).map(|root| upstreams(&root, &mut Reader::new(&mut faults))).unwrap_or_default();
-    if faults.is_empty() { Ok(MockFile { upstreams }) } else { Err(faults) }
+    let upstreams = yaml::parse(text, &mut faults)
+        .map(|root| upstreams(&root, &mut Reader::new(&mut faults)))
+        .unwrap_or_default();
+    if faults.is_empty() {
+        Ok(MockFile { upstreams })
+    } else {
+        Err(faults)
+    }
 }
 
 impl MockFile {
@@ -81,10 +87,17 @@ impl MockFile {
 
 fn upstreams(root: &Node, reader: &mut Reader<'_>) -> Vec<Mock> {
     let file = reader.section(root, "the file", &["seed", "upstreams"]);
-    let seed = file.get("seed").and_then(|node| reader.whole(node, "`seed`", 0..=u64::from(u32::MAX))).unwrap_or_default();
+    let seed = file
+        .get("seed")
+        .and_then(|node| reader.whole(node, "`seed`", 0..=u64::from(u32::MAX)))
+        .unwrap_or_default();
     let Some(list) = file.get("upstreams") else {
         if let NodeKind::Map(_) = root.kind {
-            reader.fault(root.span, "the file has no `upstreams`", "expected `upstreams:` with entries such as `shop: { routes: { GET /x: { body: 1 } } }`");
+            reader.fault(
+                root.span,
+                "the file has no `upstreams`",
+                "expected `upstreams:` with entries such as `shop: { routes: { GET /x: { body: 1 } } }`",
+            );
         }
         return Vec::new();
     };
@@ -92,9 +105,15 @@ fn upstreams(root: &Node, reader: &mut Reader<'_>) -> Vec<Mock> {
     for (at, (name, node)) in reader.entries(list, "`upstreams`").iter().enumerate() {
         // Each upstream draws from a sequence of its own, or all would be late at the same time.
         let mock = upstream(name, node, seed.wrapping_add(at as u64), reader);
-        let taken = mocks.iter().any(|other| other.listen == mock.listen && !mock.listen.ends_with(":0"));
+        let taken = mocks
+            .iter()
+            .any(|other| other.listen == mock.listen && !mock.listen.ends_with(":0"));
         if taken {
-            reader.fault(name.span, format!("another upstream listens on `{}` already", mock.listen), "expected an address of its own, or none");
+            reader.fault(
+                name.span,
+                format!("another upstream listens on `{}` already", mock.listen),
+                "expected an address of its own, or none",
+            );
         }
         mocks.push(mock);
     }
@@ -102,10 +121,20 @@ fn upstreams(root: &Node, reader: &mut Reader<'_>) -> Vec<Mock> {
 }
 
 fn upstream(name: &Spanned<String>, node: &Node, seed: u64, reader: &mut Reader<'_>) -> Mock {
-    let section = reader.section(node, &format!("upstream `{}`", name.value), &["listen", "latency", "errors", "routes"]);
-    let listen = section.get("listen").and_then(|node| listen(node, reader)).unwrap_or_else(|| ANY_PORT.to_string());
+    let section = reader.section(
+        node,
+        &format!("upstream `{}`", name.value),
+        &["listen", "latency", "errors", "routes"],
+    );
+    let listen = section
+        .get("listen")
+        .and_then(|node| listen(node, reader))
+        .unwrap_or_else(|| ANY_PORT.to_string());
     let defaults = Defaults {
-        latency: section.get("latency").and_then(|node| latency::read(node, reader)).unwrap_or_default(),
+        latency: section
+            .get("latency")
+            .and_then(|node| latency::read(node, reader))
+            .unwrap_or_default(),
         errors: section.get("errors").and_then(|node| errors(node, reader)).unwrap_or_default(),
     };
     let mut script = Upstream::new(name.value.as_str()).seed(seed);
@@ -115,7 +144,11 @@ fn upstream(name: &Spanned<String>, node: &Node, seed: u64, reader: &mut Reader<
                 script.replies.extend(route(key, node, &defaults, reader));
             }
         }
-        None => reader.fault(name.span, format!("upstream `{}` has no `routes`", name.value), "expected `routes:` with entries such as `GET /x: { body: 1 }`"),
+        None => reader.fault(
+            name.span,
+            format!("upstream `{}` has no `routes`", name.value),
+            "expected `routes:` with entries such as `GET /x: { body: 1 }`",
+        ),
     }
     Mock { listen, script }
 }
@@ -152,8 +185,13 @@ fn pattern(key: &Spanned<String>, reader: &mut Reader<'_>) -> Option<When> {
         None => (None, key.value.as_str()),
     };
     let expected = "expected a method and a path such as `GET /activities/*`";
-    let known = method.is_none_or(|method| method.bytes().all(|letter| letter.is_ascii_uppercase()) && Method::from_bytes(method.as_bytes()).is_ok());
-    let star = path.strip_suffix("/**").unwrap_or(path).split('/').find(|segment| segment.contains('*') && *segment != "*");
+    let known = method
+        .is_none_or(|method| method.bytes().all(|letter| letter.is_ascii_uppercase()) && Method::from_bytes(method.as_bytes()).is_ok());
+    let star = path
+        .strip_suffix("/**")
+        .unwrap_or(path)
+        .split('/')
+        .find(|segment| segment.contains('*') && *segment != "*");
     let fault = if !known {
         Some(("a method is written in capitals", expected))
     } else if !path.starts_with('/') {
@@ -163,7 +201,10 @@ fn pattern(key: &Spanned<String>, reader: &mut Reader<'_>) -> Option<When> {
     } else if path.contains(['{', '}']) {
         Some(("a mock's path has no names", "write `*` for a segment"))
     } else if star.is_some() {
-        Some(("`*` stands for a whole segment", "expected `/a/*/b`, or `/a/**` for all that begins with `/a`"))
+        Some((
+            "`*` stands for a whole segment",
+            "expected `/a/*/b`, or `/a/**` for all that begins with `/a`",
+        ))
     } else {
         None
     };
@@ -172,14 +213,25 @@ fn pattern(key: &Spanned<String>, reader: &mut Reader<'_>) -> Option<When> {
         return None;
     }
     let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    Some(When { method, path: Some(path.to_string()), ..When::default() })
+    Some(When {
+        method,
+        path: Some(path.to_string()),
+        ..When::default()
+    })
 }
 
-const REPLY_KEYS: [&str; 11] = ["body", "text", "echo", "status", "headers", "latency", "errors", "fault", "framing", "times", "when"];
+const REPLY_KEYS: [&str; 11] = [
+    "body", "text", "echo", "status", "headers", "latency", "errors", "fault", "framing", "times", "when",
+];
 
 fn reply(when: &When, node: &Node, defaults: &Defaults, reader: &mut Reader<'_>) -> Reply {
     let section = reader.section(node, "a reply", &REPLY_KEYS);
-    let mut reply = Reply { when: when.clone(), latency: defaults.latency, errors: defaults.errors.clone(), ..Reply::default() };
+    let mut reply = Reply {
+        when: when.clone(),
+        latency: defaults.latency,
+        errors: defaults.errors.clone(),
+        ..Reply::default()
+    };
     for (key, node) in section.entries {
         match key.value.as_str() {
             "status" => reply.status = reader.whole(node, "`status`", 200..=599).map_or(200, |status| status as u16),
@@ -193,15 +245,28 @@ fn reply(when: &When, node: &Node, defaults: &Defaults, reader: &mut Reader<'_>)
             _ => {}
         }
     }
-    let bodies = section.entries.iter().filter(|(key, _)| matches!(key.value.as_str(), "body" | "text" | "echo"));
+    let bodies = section
+        .entries
+        .iter()
+        .filter(|(key, _)| matches!(key.value.as_str(), "body" | "text" | "echo"));
     for (at, (key, node)) in bodies.enumerate() {
         if at > 0 {
-            reader.fault(key.span, format!("`{}` beside another body", key.value), "expected one of `body`, `text` and `echo`");
+            reader.fault(
+                key.span,
+                format!("`{}` beside another body", key.value),
+                "expected one of `body`, `text` and `echo`",
+            );
         }
         let (body, content_type) = match key.value.as_str() {
             "body" => (body::json(node, reader), "application/json"),
-            "text" => (Body::Bytes(reader.text(node, "`text`").unwrap_or_default().into()), "text/plain; charset=utf-8"),
-            _ => (if reader.flag(node, "`echo`") { Body::Echo } else { Body::Empty }, "application/json"),
+            "text" => (
+                Body::Bytes(reader.text(node, "`text`").unwrap_or_default().into()),
+                "text/plain; charset=utf-8",
+            ),
+            _ => (
+                if reader.flag(node, "`echo`") { Body::Echo } else { Body::Empty },
+                "application/json",
+            ),
         };
         let typed = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         if !typed && !matches!(body, Body::Empty) {
@@ -214,7 +279,12 @@ fn reply(when: &When, node: &Node, defaults: &Defaults, reader: &mut Reader<'_>)
 
 /// `5%`, or `{ rate: 5%, status: 500, headers: {}, fault: reset }`.
 fn errors(node: &Node, reader: &mut Reader<'_>) -> Option<Errors> {
-    let NodeKind::Map(_) = node.kind else { return Some(Errors { rate: reader.percent(node, "`errors`")?, ..Errors::default() }) };
+    let NodeKind::Map(_) = node.kind else {
+        return Some(Errors {
+            rate: reader.percent(node, "`errors`")?,
+            ..Errors::default()
+        });
+    };
     let section = reader.section(node, "`errors`", &["rate", "status", "headers", "fault"]);
     let Some(rate) = section.get("rate") else {
         reader.fault(node.span, "`errors` has no `rate`", "expected `rate: 5%`");
@@ -222,8 +292,14 @@ fn errors(node: &Node, reader: &mut Reader<'_>) -> Option<Errors> {
     };
     Some(Errors {
         rate: reader.percent(rate, "`rate`")?,
-        status: section.get("status").and_then(|node| reader.whole(node, "`status`", 200..=599)).map_or(503, |status| status as u16),
-        headers: section.get("headers").map(|node| reader.pairs(node, "`headers`")).unwrap_or_default(),
+        status: section
+            .get("status")
+            .and_then(|node| reader.whole(node, "`status`", 200..=599))
+            .map_or(503, |status| status as u16),
+        headers: section
+            .get("headers")
+            .map(|node| reader.pairs(node, "`headers`"))
+            .unwrap_or_default(),
         fault: section.get("fault").and_then(|node| fault::read(node, reader)),
     })
 }
@@ -244,7 +320,10 @@ fn framing(node: &Node, reader: &mut Reader<'_>) -> Framing {
 fn narrow(when: &mut When, node: &Node, reader: &mut Reader<'_>) {
     let section = reader.section(node, "`when`", &["query", "headers"]);
     when.query = section.get("query").map(|node| reader.pairs(node, "`query`")).unwrap_or_default();
-    when.headers = section.get("headers").map(|node| reader.pairs(node, "`headers`")).unwrap_or_default();
+    when.headers = section
+        .get("headers")
+        .map(|node| reader.pairs(node, "`headers`"))
+        .unwrap_or_default();
 }
 
 #[cfg(test)]

@@ -170,7 +170,8 @@ impl Dial for TcpDial {
 /// Alternates between IPv6 and IPv4, beginning with the family that the resolver prefers (RFC 8305 section 4).
 fn interleave(addresses: &[IpAddr], port: u16) -> VecDeque<SocketAddr> {
     let prefers_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
-    let (mut preferred, mut others): (VecDeque<IpAddr>, VecDeque<IpAddr>) = addresses.iter().copied().partition(|address| address.is_ipv6() == prefers_v6);
+    let (mut preferred, mut others): (VecDeque<IpAddr>, VecDeque<IpAddr>) =
+        addresses.iter().copied().partition(|address| address.is_ipv6() == prefers_v6);
     let mut mixed = VecDeque::with_capacity(addresses.len());
     while !preferred.is_empty() || !others.is_empty() {
         mixed.extend(preferred.pop_front());

@@ -357,7 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_resolver_costs_four_threads_and_the_limit() {
-        let (release, held) = mpsc::channel::<()>();
+        let (release, held) = mpsc::sync_channel::<()>(0);
         let held = Mutex::new(held);
         let running = Arc::new(AtomicUsize::new(0));
         let count = running.clone();

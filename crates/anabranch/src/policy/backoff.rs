@@ -17,7 +17,10 @@ pub struct Backoff {
 
 impl Backoff {
     /// Envoy's bounds, right where somebody waits for the answer: 25 ms, doubling up to 250 ms.
-    pub const INTERACTIVE: Backoff = Backoff { base: Duration::from_millis(25), cap: Duration::from_millis(250) };
+    pub const INTERACTIVE: Backoff = Backoff {
+        base: Duration::from_millis(25),
+        cap: Duration::from_millis(250),
+    };
 
     /// A back-off whose bound starts at `base`, doubles, and never exceeds `cap`.
     pub fn new(base: Duration, cap: Duration) -> Self {

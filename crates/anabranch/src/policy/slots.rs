@@ -449,7 +449,9 @@ mod tests {
         let mut inner = Box::pin(slots.wait());
         assert!(inner.as_mut().poll(&mut Context::from_waker(nobody)).is_pending());
         let mut outer = Box::pin(slots.wait());
-        let holder = Waker::from(Arc::new(Holds { _place: std::sync::Mutex::new(inner) }));
+        let holder = Waker::from(Arc::new(Holds {
+            _place: std::sync::Mutex::new(inner),
+        }));
         assert!(outer.as_mut().poll(&mut Context::from_waker(&holder)).is_pending());
         drop(holder);
         assert_eq!(slots.waiting(), 2);

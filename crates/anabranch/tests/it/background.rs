@@ -47,6 +47,19 @@ async fn draining_waits_then_aborts_and_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_draining_nothing_new_is_taken() {
+    let (background, census) = (Background::new(), Census::default());
+    keep_alive(&background, "old", Deadline::never(), &census, ms(50));
+    let drain = background.drain(Deadline::after(ms(100)));
+    let late = async {
+        sleep(ms(10)).await;
+        keep_alive(&background, "new", Deadline::never(), &census, ms(10))
+    };
+    let (aborted, taken) = tokio::join!(drain, late);
+    assert_eq!((aborted.is_empty(), taken, census.begun()), (true, false, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_nothing_takes_no_time() {
     let (background, start) = (Background::new(), Instant::now());
     assert!(background.drain(Deadline::after(ms(100))).await.is_empty());

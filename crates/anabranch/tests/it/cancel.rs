@@ -3,9 +3,12 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::Duration;
 
+use anabranch::policy::{Balance, Budget, Limiter};
 use anabranch::{Background, Deadline, Gathering, Join, Scope, Settled, call, gather, scope};
 use tokio::time::sleep;
 
@@ -154,4 +157,74 @@ fn a_gathering_cut_off_in_a_wait_reports_every_child_afterwards() {
         },
         |census, cut| assert_eq!(census.alive(), 0, "{cut:?}"),
     );
+}
+
+/// What the calls of one source share, and calls of others that want the same.
+struct Shared {
+    slots: Limiter,
+    budget: Budget,
+    balance: Balance,
+    rivals_served: AtomicUsize,
+}
+
+const RIVALS: u64 = 4;
+
+impl Shared {
+    fn with_rivals() -> Arc<Self> {
+        let (slots, rivals_served) = (Limiter::new(2, 16), AtomicUsize::new(0));
+        let shared = Arc::new(Shared {
+            slots,
+            budget: Budget::new(),
+            balance: Balance::new(2),
+            rivals_served,
+        });
+        for number in 0..RIVALS {
+            let shared = shared.clone();
+            tokio::spawn(async move {
+                sleep(ms(3 * number)).await;
+                let _slot = shared.slots.acquire(Deadline::after(ms(60_000))).await.unwrap();
+                sleep(ms(5)).await;
+                shared.rivals_served.fetch_add(1, SeqCst);
+            });
+        }
+        shared
+    }
+
+    /// One attempt, as far as shared things go: a token, a slot, an endpoint, work.
+    async fn attempt(&self, lasts: u64) -> Result<(), ()> {
+        let _token = self.budget.withdraw();
+        let _slot = self.slots.acquire(Deadline::after(ms(12))).await.map_err(|_refused| ())?;
+        let picked = self.balance.pick(&[]);
+        sleep(ms(lasts)).await;
+        tokio::task::yield_now().await;
+        picked.record(ms(lasts), true);
+        Ok(())
+    }
+}
+
+#[test]
+fn slots_tokens_and_endpoints_are_given_back_wherever_calls_are_cut_off() {
+    let polls = at_every_poll(
+        Shared::with_rivals,
+        async |shared| {
+            let mut gather = gather(Deadline::after(ms(30)));
+            for lasts in [7, 2, 9, 4, 6, 1] {
+                gather = gather.add(call("attempt", shared.attempt(lasts)));
+            }
+            gather.run().await;
+        },
+        |shared, cut| {
+            assert_eq!((shared.slots.in_use(), shared.slots.waiting()), (0, 0), "{cut:?}");
+            assert_eq!((shared.balance.pending(0), shared.balance.pending(1)), (0, 0), "{cut:?}");
+            assert_eq!(
+                shared.rivals_served.load(SeqCst),
+                RIVALS as usize,
+                "a rival was never woken: {cut:?}"
+            );
+            let at_once = [shared.budget.withdraw(), shared.budget.withdraw(), shared.budget.withdraw()];
+            assert!(at_once.iter().all(Option::is_some), "a token is still out: {cut:?}");
+            assert!(shared.budget.withdraw().is_none(), "there are more tokens than before: {cut:?}");
+        },
+    );
+    assert!(polls > 8, "it was cut at {polls} places only");
 }

@@ -1,8 +1,11 @@
 //! Scopes: when one returns, its tasks have ended, whichever way it came to its end.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use anabranch::{Deadline, Scope, ScopeError, Settled, Why, scope, stragglers};
@@ -10,7 +13,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::time::{Instant, sleep};
 
 use crate::cancel::poll_once;
-use crate::gather::Census;
+use crate::gather::{Alive, Census};
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -117,6 +120,38 @@ async fn an_aborted_child_says_so() {
     .await;
     assert_eq!(result, Err(ScopeError::Failed("no")));
     assert_eq!(told.await.unwrap().await, Settled::Cancelled(Why::Parent));
+}
+
+/// Ready at once, holding its census entry until it is dropped; an async block would let go of it before it is ready.
+fn holding(alive: Alive) -> impl Future<Output = ()> + Send {
+    poll_fn(move |_| {
+        let _held = &alive;
+        Poll::Ready(())
+    })
+}
+
+/// Looks at how many children are alive in the moment in which it is woken.
+struct AliveWhenWoken(Census, AtomicUsize);
+
+impl Wake for AliveWhenWoken {
+    fn wake(self: Arc<Self>) {
+        self.1.store(self.0.alive(), SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_is_gone_before_its_handle_hears_of_it() {
+    let census = Census::default();
+    let watch = Arc::new(AliveWhenWoken(census.clone(), AtomicUsize::new(usize::MAX)));
+    let result: Result<(), ScopeError<()>> = scope(Deadline::after(ms(100)), async |s: Scope| {
+        let mut handle = s.spawn("child", holding(census.enter()));
+        let waker = Waker::from(watch.clone());
+        assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
+        tokio::task::yield_now().await;
+        Ok(())
+    })
+    .await;
+    assert_eq!((result, watch.1.load(SeqCst)), (Ok(()), 0));
 }
 
 fn keep_alive(s: &Scope, census: &Census, lasts: Duration) {

@@ -13,11 +13,47 @@ fn check(bytes: &[u8]) -> Result<Shape, JsonFault> {
 #[test]
 fn documents_that_are_json_pass() {
     let documents = [
-        "null", "true", "false", "0", "-0", "-1", "1e5", "1E+5", "1e-5", "-0.0e-0", "0.1", "123.456e78", "1e400", "\"\"", "[]", "{}", " [ ] ",
-        "\t{\r\n}\n", "[1,2,3]", "[ 1 , 2 ]", "[[],[[]],{}]", "{\"a\":1}", "{\"a\":{\"b\":[]},\"c\":\"\"}", "{ \"a\" : 1 , \"b\" : 2 }",
-        "{\"a\":1,\"a\":1}", "{\"\":0}", "\"\\u0000\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\uABcd\"", "\"\\ud800\"", "\"\\uDFAA\"", "\"\u{7f}\"",
-        "\"é€😀\u{2028}\u{feff}\u{ffff}\"", "\"1234567\"", "\"12345678\"", "\"123456789\"", "\"a b/*c*/ # d\"", "[true,false,null]",
-        "99999999999999999999999999999999999999999999", "[\"\\\\\"]", "{\"a\\\"b\":1}", "\"\\\\u0000\"",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "-1",
+        "1e5",
+        "1E+5",
+        "1e-5",
+        "-0.0e-0",
+        "0.1",
+        "123.456e78",
+        "1e400",
+        "\"\"",
+        "[]",
+        "{}",
+        " [ ] ",
+        "\t{\r\n}\n",
+        "[1,2,3]",
+        "[ 1 , 2 ]",
+        "[[],[[]],{}]",
+        "{\"a\":1}",
+        "{\"a\":{\"b\":[]},\"c\":\"\"}",
+        "{ \"a\" : 1 , \"b\" : 2 }",
+        "{\"a\":1,\"a\":1}",
+        "{\"\":0}",
+        "\"\\u0000\"",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\uABcd\"",
+        "\"\\ud800\"",
+        "\"\\uDFAA\"",
+        "\"\u{7f}\"",
+        "\"é€😀\u{2028}\u{feff}\u{ffff}\"",
+        "\"1234567\"",
+        "\"12345678\"",
+        "\"123456789\"",
+        "\"a b/*c*/ # d\"",
+        "[true,false,null]",
+        "99999999999999999999999999999999999999999999",
+        "[\"\\\\\"]",
+        "{\"a\\\"b\":1}",
+        "\"\\\\u0000\"",
     ];
     for document in documents {
         assert!(check(document.as_bytes()).is_ok(), "{document}: {:?}", check(document.as_bytes()));
@@ -105,8 +141,20 @@ fn documents_that_are_not_json_are_refused_at_the_byte() {
 
 #[test]
 fn bytes_that_are_not_utf_8_are_refused_wherever_they_stand() {
-    for (bytes, at) in [(&b"\"\xff\""[..], 1), (b"\"\xc0\x80\"", 1), (b"\"\xed\xa0\x80\"", 1), (b"[1]\xc3", 3), (b"\xfe\xff\0\"", 0)] {
-        assert_eq!(check(bytes), Err(JsonFault { at, what: "bytes that are not UTF-8" }));
+    for (bytes, at) in [
+        (&b"\"\xff\""[..], 1),
+        (b"\"\xc0\x80\"", 1),
+        (b"\"\xed\xa0\x80\"", 1),
+        (b"[1]\xc3", 3),
+        (b"\xfe\xff\0\"", 0),
+    ] {
+        assert_eq!(
+            check(bytes),
+            Err(JsonFault {
+                at,
+                what: "bytes that are not UTF-8"
+            })
+        );
     }
 }
 
@@ -114,10 +162,19 @@ fn bytes_that_are_not_utf_8_are_refused_wherever_they_stand() {
 fn depth_is_limited_to_one_word_of_bits() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(check(nested(64).as_bytes()).is_ok());
-    assert_eq!(check(nested(65).as_bytes()), Err(JsonFault { at: 64, what: "containers nested deeper than allowed" }));
+    assert_eq!(
+        check(nested(65).as_bytes()),
+        Err(JsonFault {
+            at: 64,
+            what: "containers nested deeper than allowed"
+        })
+    );
     let objects = format!("{}1{}", "{\"a\":".repeat(64), "}".repeat(64));
     assert!(check(objects.as_bytes()).is_ok());
-    let wide = Limits { depth: 1000, nodes: 1_000_000 };
+    let wide = Limits {
+        depth: 1000,
+        nodes: 1_000_000,
+    };
     assert!(validate(nested(65).as_bytes(), &wide).is_err());
     let flat = Limits { depth: 0, nodes: 10 };
     assert!(validate(b"1", &flat).is_ok());
@@ -132,7 +189,7 @@ fn a_bomb_of_brackets_is_refused_at_once() {
 
 #[test]
 fn mixed_containers_close_in_order() {
-    let mixed = format!("{}{}", "[{\"a\":".repeat(32), "0}]".repeat(1)) + &"}]".repeat(31);
+    let mixed = format!("{}{}", "[{\"a\":".repeat(32), "0}]") + &"}]".repeat(31);
     assert!(check(mixed.as_bytes()).is_ok());
     let crossed = mixed.replacen("0}]", "0]}", 1);
     assert_eq!(check(crossed.as_bytes()).map_err(|fault| fault.what), Err("expected `,` or `}`"));
@@ -141,13 +198,41 @@ fn mixed_containers_close_in_order() {
 #[test]
 fn values_are_counted_and_limited() {
     let limits = Limits { depth: 64, nodes: 5 };
-    assert_eq!(validate(b" {\"a\":[1,2],\"b\":3} ", &limits).unwrap(), Shape { kind: JsonType::Object, start: 1, end: 18, nodes: 5 });
+    assert_eq!(
+        validate(b" {\"a\":[1,2],\"b\":3} ", &limits).unwrap(),
+        Shape {
+            kind: JsonType::Object,
+            start: 1,
+            end: 18,
+            nodes: 5
+        }
+    );
     assert_eq!(validate(b"[1,2,3,4,5]", &limits).map_err(|fault| fault.at), Err(9));
 }
 
 #[test]
 fn a_fault_says_where_and_never_what_stood_there() {
     assert_eq!(check(b"[secret]").unwrap_err().to_string(), "expected a value at byte 1");
+}
+
+#[test]
+fn the_scan_by_eights_finds_each_special_byte_at_each_place() {
+    for byte in 0..=255u8 {
+        for length in [1usize, 7, 8, 9, 20] {
+            for place in 0..length {
+                let mut bytes = vec![b'x'; length];
+                bytes[place] = byte;
+                let special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                assert_eq!(
+                    to_special(&bytes, 0),
+                    if special { place } else { length },
+                    "{byte:#x} at {place} of {length}"
+                );
+            }
+        }
+    }
+    assert_eq!(to_special(b"abc", 3), 3);
+    assert_eq!(to_special(b"abc", 9), 3);
 }
 
 /// What serde_json says of the same bytes. `IgnoredAny` neither recurses nor looks at the size of numbers; it does not check UTF-8.

@@ -6,7 +6,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn part(name: &'static str, key: &'static str, state: PartState) -> PartAccount<'static> {
-    PartAccount { key, name, state, ms: 400, age: Duration::from_millis(412_900) }
+    PartAccount {
+        key,
+        name,
+        state,
+        ms: 400,
+        age: Duration::from_millis(412_900),
+    }
 }
 
 fn text(parts: &[PartAccount<'_>]) -> String {
@@ -41,7 +47,10 @@ fn every_other_state_names_its_reason() {
 
 #[test]
 fn a_complete_reply_has_no_account() {
-    let parts = [part("a", "a", PartState::Ok), part("b", "b", PartState::Items { failed: 0, asked: 3 })];
+    let parts = [
+        part("a", "a", PartState::Ok),
+        part("b", "b", PartState::Items { failed: 0, asked: 3 }),
+    ];
     assert_eq!(header(&parts), None);
     assert_eq!(header(&[]), None);
     assert_eq!(json(&parts), b"{}");
@@ -66,13 +75,24 @@ fn outcomes_have_states() {
 #[test]
 fn what_does_not_fit_into_the_header_is_counted_and_not_called_complete() {
     let names: Vec<String> = (0..500).map(|number| format!("call_number_{number}")).collect();
-    let parts: Vec<PartAccount<'_>> =
-        names.iter().map(|name| PartAccount { key: name, name, state: PartState::Failed(Kind::Limit), ms: 1, age: Duration::ZERO }).collect();
+    let parts: Vec<PartAccount<'_>> = names
+        .iter()
+        .map(|name| PartAccount {
+            key: name,
+            name,
+            state: PartState::Failed(Kind::Limit),
+            ms: 1,
+            age: Duration::ZERO,
+        })
+        .collect();
     let text = text(&parts);
     assert!(text.len() < HEADER_MAX + 200, "{}", text.len());
     let members = parse(&text).unwrap();
     let (last, shown) = members.split_last().unwrap();
-    assert_eq!((last.key.as_str(), last.item.clone()), ("*", Item::Text(format!("{} more", 500 - shown.len()))));
+    assert_eq!(
+        (last.key.as_str(), last.item.clone()),
+        ("*", Item::Text(format!("{} more", 500 - shown.len())))
+    );
     assert!(shown.len() > 50);
 }
 
@@ -157,6 +177,7 @@ fn any_state() -> impl Strategy<Value = PartState> {
         kind().prop_map(PartState::Fallback),
         kind().prop_map(PartState::Failed),
         any::<String>().prop_map(PartState::Skipped),
+        "[ab\\\\\" ;,=]{1,6}".prop_map(PartState::Skipped),
         (any::<u64>(), any::<u64>()).prop_map(|(failed, asked)| PartState::Items { failed, asked }),
     ]
 }
@@ -184,6 +205,12 @@ proptest! {
             let age = member.parameters.iter().find(|(key, _)| key == "age").map(|(_, value)| value.clone());
             let expected = (part.state == PartState::Stale).then(|| Item::Integer(integer(part.age.as_secs()) as i64));
             prop_assert_eq!(age, expected);
+            let missing = member.parameters.iter().find(|(key, _)| key == "missing").map(|(_, value)| value.clone());
+            let expected = match &part.state {
+                PartState::Skipped(reference) if reference.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => Some(Item::Text(reference.clone())),
+                _ => None,
+            };
+            prop_assert_eq!(missing, expected);
             match &part.state {
                 PartState::Items { failed, asked } => prop_assert_eq!(&member.item, &Item::Text(format!("{failed}/{asked} failed"))),
                 state => prop_assert_eq!(&member.item, &Item::Token(state.word().to_string())),

@@ -100,7 +100,11 @@ impl Pieces {
             let behind = &rest[at + REFERENCE.len()..];
             let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
             let Ok(segment) = behind[..digits].parse::<usize>() else {
-                reader.fault(node.span, "`$path.` without a number", "expected `$path.0` for the first segment of the path, `$path.1` for the second");
+                reader.fault(
+                    node.span,
+                    "`$path.` without a number",
+                    "expected `$path.0` for the first segment of the path, `$path.1` for the second",
+                );
                 return;
             };
             parts.push((&rest[..at], Some(segment)));

@@ -25,7 +25,19 @@ use super::read::Reader;
 use crate::config::{Node, NodeKind};
 
 const NAMES: [&str; 14] = [
-    "hang", "close", "reset", "truncate", "drip", "drip_head", "raw", "big", "gzip_bomb", "header_flood", "interim", "endless", "close_after",
+    "hang",
+    "close",
+    "reset",
+    "truncate",
+    "drip",
+    "drip_head",
+    "raw",
+    "big",
+    "gzip_bomb",
+    "header_flood",
+    "interim",
+    "endless",
+    "close_after",
     "bad_chunks",
 ];
 const GIB: u64 = 1 << 30;
@@ -51,10 +63,19 @@ pub(super) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Fault> {
         "truncate" => Fault::Truncate { after: bytes(1)? as usize },
         "big" => Fault::BigBody { size: bytes(GIB)? },
         "gzip_bomb" => Fault::GzipBomb { decoded: bytes(GIB)? },
-        "drip" => Fault::DripBody { interval: interval(measure, &what, reader)? },
-        "drip_head" => Fault::DripHeaders { interval: interval(measure, &what, reader)? },
-        "header_flood" => Fault::HeaderFlood { headers: count(measure, &what, 200, reader)?, value_length: FLOOD_VALUE_BYTES },
-        "interim" => Fault::Interim { count: count(measure, &what, 100, reader)? },
+        "drip" => Fault::DripBody {
+            interval: interval(measure, &what, reader)?,
+        },
+        "drip_head" => Fault::DripHeaders {
+            interval: interval(measure, &what, reader)?,
+        },
+        "header_flood" => Fault::HeaderFlood {
+            headers: count(measure, &what, 200, reader)?,
+            value_length: FLOOD_VALUE_BYTES,
+        },
+        "interim" => Fault::Interim {
+            count: count(measure, &what, 100, reader)?,
+        },
         "raw" => match measure {
             Some(node) => Fault::RawBytes(reader.text(node, &what)?.into()),
             None => {
@@ -74,13 +95,20 @@ fn without_measure(name: &str, measure: Option<&Node>, node: &Node, reader: &mut
         "close_after" => Fault::CloseAfterReply,
         "bad_chunks" => Fault::BadChunks,
         _ => {
-            let near = crate::config::nearest(name, NAMES).map_or_else(|| format!("expected one of `{}`", NAMES.join("`, `")), |near| format!("did you mean `{near}`?"));
+            let near = crate::config::nearest(name, NAMES).map_or_else(
+                || format!("expected one of `{}`", NAMES.join("`, `")),
+                |near| format!("did you mean `{near}`?"),
+            );
             reader.fault(node.span, format!("unknown fault `{name}`"), near);
             return None;
         }
     };
     if let Some(measure) = measure {
-        reader.fault(measure.span, format!("`{name}` takes no measure"), format!("expected `fault: {name}`"));
+        reader.fault(
+            measure.span,
+            format!("`{name}` takes no measure"),
+            format!("expected `fault: {name}`"),
+        );
         return None;
     }
     Some(fault)
@@ -91,5 +119,7 @@ fn interval(measure: Option<&Node>, what: &str, reader: &mut Reader<'_>) -> Opti
 }
 
 fn count(measure: Option<&Node>, what: &str, default: usize, reader: &mut Reader<'_>) -> Option<usize> {
-    measure.map_or(Some(default), |node| reader.whole(node, what, 1..=100_000).map(|count| count as usize))
+    measure.map_or(Some(default), |node| {
+        reader.whole(node, what, 1..=100_000).map(|count| count as usize)
+    })
 }

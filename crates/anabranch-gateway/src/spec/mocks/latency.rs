@@ -19,7 +19,9 @@ pub(super) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Latency> {
             return None;
         }
     };
-    let Some((from, to)) = text.split_once("..") else { return reader.duration_text(node, what, text).map(Latency::Fixed) };
+    let Some((from, to)) = text.split_once("..") else {
+        return reader.duration_text(node, what, text).map(Latency::Fixed);
+    };
     let from = reader.duration_text(node, what, from.trim())?;
     let to = reader.duration_text(node, what, to.trim())?;
     if to < from {
@@ -32,7 +34,11 @@ pub(super) fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Latency> {
 fn log_normal(node: &Node, reader: &mut Reader<'_>) -> Option<Latency> {
     let section = reader.section(node, "`latency`", &["median", "p99"]);
     let (Some(median), Some(p99)) = (section.get("median"), section.get("p99")) else {
-        reader.fault(node.span, "`latency` needs both `median` and `p99`", "expected `{ median: 20ms, p99: 200ms }`");
+        reader.fault(
+            node.span,
+            "`latency` needs both `median` and `p99`",
+            "expected `{ median: 20ms, p99: 200ms }`",
+        );
         return None;
     };
     let (median, p99_node) = (reader.duration(median, "`median`")?, p99);
@@ -48,7 +54,13 @@ fn log_normal(node: &Node, reader: &mut Reader<'_>) -> Option<Latency> {
 pub(super) fn scaled(latency: Latency, factor: f64) -> Latency {
     match latency {
         Latency::Fixed(delay) => Latency::Fixed(delay.mul_f64(factor)),
-        Latency::Uniform { from, to } => Latency::Uniform { from: from.mul_f64(factor), to: to.mul_f64(factor) },
-        Latency::LogNormal { median, p99 } => Latency::LogNormal { median: median.mul_f64(factor), p99: p99.mul_f64(factor) },
+        Latency::Uniform { from, to } => Latency::Uniform {
+            from: from.mul_f64(factor),
+            to: to.mul_f64(factor),
+        },
+        Latency::LogNormal { median, p99 } => Latency::LogNormal {
+            median: median.mul_f64(factor),
+            p99: p99.mul_f64(factor),
+        },
     }
 }

@@ -68,7 +68,10 @@ impl<'a> Reader<'a> {
     /// A mapping of names to texts; numbers and booleans are taken as written.
     pub(super) fn pairs(&mut self, node: &Node, what: &str) -> Vec<(String, String)> {
         let entries = self.entries(node, what);
-        entries.iter().filter_map(|(key, node)| Some((key.value.clone(), self.text(node, &format!("`{}`", key.value))?))).collect()
+        entries
+            .iter()
+            .filter_map(|(key, node)| Some((key.value.clone(), self.text(node, &format!("`{}`", key.value))?)))
+            .collect()
     }
 
     /// A text; a number or boolean is taken as written.
@@ -107,7 +110,10 @@ impl<'a> Reader<'a> {
     /// A share such as `5%`, as a fraction of 1.
     pub(super) fn percent(&mut self, node: &Node, what: &str) -> Option<f64> {
         let share = match &node.kind {
-            NodeKind::Text(text, _) => text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok()).filter(|share| (0.0..=100.0).contains(share)),
+            NodeKind::Text(text, _) => text
+                .strip_suffix('%')
+                .and_then(|number| number.trim().parse::<f64>().ok())
+                .filter(|share| (0.0..=100.0).contains(share)),
             _ => None,
         };
         if share.is_none() {

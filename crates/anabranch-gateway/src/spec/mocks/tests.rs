@@ -20,7 +20,11 @@ fn body(reply: &Reply, target: &str) -> String {
 
 fn faults(text: &str) -> Vec<String> {
     let faults = parse("mocks.yaml", text).expect_err("a fault");
-    faults.sorted().iter().map(|fault| format!("{} {}", faults.line_column(fault.span.start).0, fault.message)).collect()
+    faults
+        .sorted()
+        .iter()
+        .map(|fault| format!("{} {}", faults.line_column(fault.span.start).0, fault.message))
+        .collect()
 }
 
 fn ms(millis: u64) -> Duration {
@@ -30,13 +34,32 @@ fn ms(millis: u64) -> Duration {
 #[test]
 fn the_format_as_documented_is_read() {
     let documentation = include_str!("../mocks.rs");
-    let text: Vec<&str> = documentation.lines().skip_while(|line| *line != "//! ```yaml").skip(1).take_while(|line| *line != "//! ```").map(|line| &line[3..]).collect();
-    let text = text.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
+    let text: Vec<&str> = documentation
+        .lines()
+        .skip_while(|line| *line != "//! ```yaml")
+        .skip(1)
+        .take_while(|line| *line != "//! ```")
+        .map(|line| &line[3..])
+        .collect();
+    let text = text
+        .iter()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n");
     let file = parse("mocks.yaml", &text).unwrap_or_else(|faults| panic!("{faults}"));
     let shop = &file.upstreams[0];
-    assert_eq!((shop.listen.as_str(), shop.script.name.as_str(), shop.script.replies.len()), ("127.0.0.1:8000", "shop", 10));
+    assert_eq!(
+        (shop.listen.as_str(), shop.script.name.as_str(), shop.script.replies.len()),
+        ("127.0.0.1:8000", "shop", 10)
+    );
     assert_eq!(shop.script.replies[0].latency, Latency::Uniform { from: ms(10), to: ms(40) });
-    assert_eq!(shop.script.replies[0].errors, Errors { rate: 0.01, ..Errors::default() });
+    assert_eq!(
+        shop.script.replies[0].errors,
+        Errors {
+            rate: 0.01,
+            ..Errors::default()
+        }
+    );
     assert_eq!(shop.script.replies[1].latency, Latency::Fixed(ms(2000)));
     assert_eq!(shop.script.replies[5].times, Some(2));
     assert_eq!(shop.script.replies[9].when.method, None);
@@ -45,7 +68,10 @@ fn the_format_as_documented_is_read() {
 #[test]
 fn a_body_is_json_with_the_digits_as_written() {
     let reply = one("{ body: { id: 7.10, \"quo\\\"te\": [null, true, 'a\"b', ~], big: 123456789012345678901 } }");
-    assert_eq!(body(&reply, "/"), r#"{"id":7.10,"quo\"te":[null,true,"a\"b",null],"big":123456789012345678901}"#);
+    assert_eq!(
+        body(&reply, "/"),
+        r#"{"id":7.10,"quo\"te":[null,true,"a\"b",null],"big":123456789012345678901}"#
+    );
     assert_eq!(reply.headers, [("content-type".to_string(), "application/json".to_string())]);
 }
 
@@ -60,13 +86,27 @@ fn a_segment_of_the_path_stands_in_the_body() {
 #[test]
 fn latencies_have_three_forms() {
     assert_eq!(one("{ latency: 20ms }").latency, Latency::Fixed(ms(20)));
-    assert_eq!(one("{ latency: 10ms..0.04s }").latency, Latency::Uniform { from: ms(10), to: ms(40) });
-    assert_eq!(one("{ latency: { median: 20ms, p99: 200ms } }").latency, Latency::LogNormal { median: ms(20), p99: ms(200) });
+    assert_eq!(
+        one("{ latency: 10ms..0.04s }").latency,
+        Latency::Uniform { from: ms(10), to: ms(40) }
+    );
+    assert_eq!(
+        one("{ latency: { median: 20ms, p99: 200ms } }").latency,
+        Latency::LogNormal {
+            median: ms(20),
+            p99: ms(200)
+        }
+    );
 }
 
 #[test]
 fn latencies_scale() {
-    let file = parse("f", "upstreams: { a: { latency: 10ms..40ms, routes: { GET /: { body: 1 }, GET /x: { latency: 2s } } } }").unwrap().scaled(0.5);
+    let file = parse(
+        "f",
+        "upstreams: { a: { latency: 10ms..40ms, routes: { GET /: { body: 1 }, GET /x: { latency: 2s } } } }",
+    )
+    .unwrap()
+    .scaled(0.5);
     let latencies: Vec<Latency> = file.upstreams[0].script.replies.iter().map(|reply| reply.latency).collect();
     assert_eq!(latencies, [Latency::Uniform { from: ms(5), to: ms(20) }, Latency::Fixed(ms(1000))]);
 }
@@ -80,7 +120,13 @@ fn faults_take_measures() {
         ("{ big: 5M }", Fault::BigBody { size: 5 << 20 }),
         ("{ drip: 5ms }", Fault::DripBody { interval: ms(5) }),
         ("{ raw: 'HTTP/9' }", Fault::RawBytes("HTTP/9".into())),
-        ("{ header_flood: 300 }", Fault::HeaderFlood { headers: 300, value_length: 100 }),
+        (
+            "{ header_flood: 300 }",
+            Fault::HeaderFlood {
+                headers: 300,
+                value_length: 100,
+            },
+        ),
         ("close_after", Fault::CloseAfterReply),
     ] {
         assert_eq!(one(&format!("{{ fault: {text} }}")).fault, Some(fault), "{text}");
@@ -89,9 +135,18 @@ fn faults_take_measures() {
 
 #[test]
 fn errors_have_a_rate_and_more() {
-    assert_eq!(one("{ errors: 2.5% }").errors, Errors { rate: 0.025, ..Errors::default() });
+    assert_eq!(
+        one("{ errors: 2.5% }").errors,
+        Errors {
+            rate: 0.025,
+            ..Errors::default()
+        }
+    );
     let errors = one("{ errors: { rate: 100%, status: 429, headers: { Retry-After: 2 } } }").errors;
-    assert_eq!((errors.rate, errors.status, errors.headers), (1.0, 429, vec![("Retry-After".to_string(), "2".to_string())]));
+    assert_eq!(
+        (errors.rate, errors.status, errors.headers),
+        (1.0, 429, vec![("Retry-After".to_string(), "2".to_string())])
+    );
 }
 
 #[test]

@@ -1,0 +1,186 @@
+//! Wrong keys and values, section by section: each case is a text and the list of its faults.
+
+use super::{check, check_call};
+
+#[test]
+fn a_file_says_of_each_top_level_key_what_it_expected() {
+    let text = "\
+listen:
+health: [a]
+credentials: Cookie
+slash: maybe
+max_calls: 0
+tls: {}
+listne: x
+sources: [shop]
+";
+    check(
+        text,
+        "1:1 the file has no `routes` (expected `routes:` with entries such as `GET /activity/{id:int}:`)
+         1:1 `listen` has no value (expected text)
+         2:9 `health` cannot be a list (expected text: quote it, or use `|`)
+         3:14 `credentials` cannot be `Cookie` (expected a list: write `[Cookie]`)
+         4:8 `slash` cannot be `maybe` (expected `strict` or `ignore`)
+         5:12 `max_calls` cannot be `0` (expected a whole number from 1 to 1000000)
+         6:1 unknown key `tls` in the file (it belongs to a source)
+         7:1 unknown key `listne` (did you mean `listen`?)
+         8:10 `sources` cannot be a list (expected a mapping of names such as `shop: { url: http://shop.svc:8000 }`)",
+    );
+}
+
+#[test]
+fn a_source_says_of_each_key_what_it_expected() {
+    let text = "\
+routes: { GET /: { calls: { c: shop / } } }
+sources:
+  shop: http://x
+  user: { url: [], in_flight: auto, rate: 5, pool: -1, http: 3, breaker: on }
+  none: { queue: 1.5, queue_wait: 1 }
+  some: { url: [http://x, 5], tls: { cert: x, kye: y }, headers: { X: 5, Z: $id }, timeout: 0s }
+  db: { postgres: $env.PG }
+";
+    check(
+        text,
+        "3:9 source `shop` cannot be `http://x` (expected a mapping: write `{ url: http://x }`)
+         4:16 `url` is an empty list (expected at least one `http://host:port`)
+         4:31 `in_flight` cannot be `auto` (expected a whole number from 1 to 1000000)
+         4:43 `rate` cannot be `5` (expected a rate `N/s` or `N/m`: write `5/s` or `5/m`)
+         4:52 `pool` cannot be `-1` (expected a whole number from 0 to 100000)
+         4:62 `http` cannot be `3` (expected `auto`, `1.1` or `2`)
+         4:65 unknown key `breaker`: not built yet (this version does not know it)
+         5:3 source `none` has no `url` (expected `url: http://host:port`, or a list of them)
+         5:18 `queue` cannot be `1.5` (expected a whole number from 0 to 1000000)
+         5:35 `queue_wait` cannot be `1` (expected a duration with its unit `ms`, `s`, `m`, `h` or `d`: write `1s` or `1ms`)
+         6:27 an item of `url` cannot be `5` (expected text: quote it, or use `|`)
+         6:38 `cert` without `key` (a client certificate needs both)
+         6:47 unknown key `kye` (did you mean `key`?)
+         6:71 header `X` cannot be `5` (expected text: quote it, or use `|`)
+         6:77 nothing but values read at load can stand here (expected `$env.NAME` or `$file.PATH`; a dollar is `$$`)
+         6:93 `timeout` cannot be `0s` (expected a duration above 0)
+         7:9 unknown key `postgres`: not built yet (this version does not know it)",
+    );
+}
+
+#[test]
+fn a_route_says_of_each_key_what_it_expected() {
+    let text = "\
+routes:
+  /x: { calls: { a: shop / } }
+  get /y: { calls: {} }
+  GET z: {}
+  FETCH /w: null
+  GET: { proxy: shop }
+  GET /activity/{id:int}:
+    query: { lang: { type: string, default: $env.LANG } }
+    headers: Authorization
+    need: [a, a, [b]]
+    deadline: 1
+    grace: 0
+    body: { mx: 8M }
+    status: {}
+    errors: keep
+    account: bdy
+    timing: yes
+    reply: { only: a, merge: [b], jq: . }
+    stream: false
+    timeout: 1s
+    calls: [a]
+  GET /r1: { reply: {}, calls: { a: shop / } }
+  GET /r2: { reply: { merge: a }, calls: { a: shop / } }
+  GET /r3: { reply: { jq: . }, calls: { a: shop / } }
+";
+    check(
+        text,
+        "2:3 route `/x` has no method (expected a method and a path such as `GET /activity/{id:int}`: write `GET /x`)
+         3:3 unknown method `get` (write `GET`)
+         3:20 `calls` is empty (expected a mapping of calls such as `user: shop /users/$id`)
+         4:3 route `GET z` has no `calls` (expected a mapping of calls such as `user: shop /users/$id`)
+         4:7 path `z` does not begin with `/` (expected a method and a path such as `GET /activity/{id:int}`)
+         5:3 unknown method `FETCH` (expected `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`)
+         5:13 route `FETCH /w` has no value (expected a mapping with keys such as `query:`)
+         6:3 route `GET` has no path (expected a method and a path such as `GET /activity/{id:int}`)
+         6:10 unknown key `proxy`: not built yet (this version does not know it)
+         8:45 `$env.LANG` cannot stand in a parameter
+         9:14 `headers` cannot be `Authorization` (expected a list: write `[Authorization]`)
+         10:15 `a` stands twice in `need`
+         10:18 an item of `need` cannot be a list (expected text: quote it, or use `|`)
+         11:15 `deadline` cannot be `1` (expected a duration with its unit `ms`, `s`, `m`, `h` or `d`: write `1s` or `1ms`)
+         12:12 `grace` cannot be `0` (expected a duration with its unit `ms`, `s`, `m`, `h` or `d`: write `0s` or `0ms`)
+         13:13 unknown key `mx` (did you mean `max`?)
+         14:5 `status` has no `from` (expected `status: { from: CALL }`)
+         15:13 `errors` cannot be `keep` (expected `pass`)
+         16:14 `account` cannot be `bdy` (expected `header` or `body`)
+         17:13 `timing` cannot be `yes` (expected `true` or `false`)
+         18:23 `only` and `merge` in one `reply` (expected exactly one of `only`, `value` or `merge`)
+         18:35 unknown key `jq`: not built yet (this version does not know it)
+         19:5 unknown key `stream`: not built yet (this version does not know it)
+         20:5 unknown key `timeout` in a route (it belongs to `defaults` or a source or a call)
+         21:12 `calls` cannot be a list (expected a mapping of calls such as `user: shop /users/$id`)
+         22:21 `reply` says nothing (expected one of `only`, `value` or `merge`)
+         23:30 `merge` cannot be `a` (expected a list: write `[a]`)
+         24:23 unknown key `jq`: not built yet (this version does not know it)",
+    );
+}
+
+#[test]
+fn a_call_says_of_each_key_what_it_expected() {
+    const ONE: &str = "expected exactly one of `get`, `head`, `post`, `put`, `patch`, `delete` or `value`";
+    const FORMS: &str = "expected a text `source /path`, or a mapping with a key such as `get:`";
+    check_call("[shop, /x]", &format!("4:10 call `c` cannot be a list ({FORMS})"));
+    check_call("", &format!("4:7 call `c` has no value ({FORMS})"));
+    check_call(
+        "{ get: shop /x, post: shop /y, value: 1 }",
+        &format!("4:26 `get` and `post` in one call ({ONE})\n4:41 `get` and `value` in one call ({ONE})"),
+    );
+    check_call("{ timeout: 1s }", &format!("4:7 call `c` does nothing ({ONE})"));
+    check_call(
+        "{ sql: db, select: x }",
+        "4:12 unknown key `sql`: not built yet (this version does not know it)\n4:21 unknown key `select`: not built yet (this version does not know it)",
+    );
+    check_call(
+        "{ value: 1, timeout: 1s }",
+        "4:22 `timeout` has no meaning beside `value` (a value sends no request)",
+    );
+    check_call(
+        "{ get: { a: b } }",
+        "4:17 `get` cannot be a mapping (expected text: quote it, or use `|`)",
+    );
+    check_call(
+        "{ get: shop /x, connect_timeout: 1s }",
+        "4:26 unknown key `connect_timeout` in a call (it belongs to `defaults` or a source)",
+    );
+    check_call(
+        "{ get: shop /x, after: x ok }",
+        "4:33 `after` cannot be `x ok` (expected a list: write `[x ok]`)",
+    );
+    check_call(
+        "{ get: shop /x, idempotent: no }",
+        "4:38 `idempotent` cannot be `no` (expected `true` or `false`)",
+    );
+    check_call(
+        "{ get: shop /x, headers: [A] }",
+        "4:35 `headers` cannot be a list (expected a mapping of names and values)",
+    );
+    check_call(
+        "{ get: shop /x, headers: { A: 1 } }",
+        "4:40 header `A` cannot be `1` (expected text: quote it, or use `|`)",
+    );
+    check_call(
+        "{ get: shop /x, ok: [2xx, {404: $env.HOST}] }",
+        "4:42 `$env.HOST` cannot stand in `ok`",
+    );
+    check_call(
+        "{ get: shop /x, when: true }",
+        "4:32 `when` cannot be `true` (expected text: quote it, or use `|`)",
+    );
+    check_call(
+        "{ get: shop /x, max_body: 8MB }",
+        "4:36 `max_body` cannot be `8MB` (expected a size with its unit `K`, `M` or `G` (1024 each), found `MB`)",
+    );
+    check_call("shop /x?key=$env.NOPE", "4:22 environment variable `NOPE` is not set");
+    check_call("shop /x?key=${file.no}", "4:22 cannot read file `no`: no such file");
+    check_call(
+        "{ get: shop /x, body: { a: [\"${env.NOPE}\"] } }",
+        "4:39 environment variable `NOPE` is not set",
+    );
+}

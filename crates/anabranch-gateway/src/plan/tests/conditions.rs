@@ -1,0 +1,83 @@
+//! Conditions.
+
+use super::*;
+
+fn condition(text: &str) -> String {
+    let text = text.replace('\'', "''");
+    let plan = plan(&with_calls(&format!(
+        "      a: shop /a\n      c: {{ get: shop /, when: '{text}' }}\n"
+    )));
+    let when = plan.routes[0].calls[1].when.as_ref().map(show).unwrap();
+    when
+}
+
+fn show(condition: &Condition) -> String {
+    let operand = |operand: &Operand| match operand {
+        Operand::Ref(reference) => reference.text.clone(),
+        Operand::Literal(json) => String::from_utf8_lossy(json).into_owned(),
+    };
+    match condition {
+        Condition::Truth(reference) => reference.text.clone(),
+        Condition::Compare(left, how, right) => format!("{how:?}({} {})", operand(left), operand(right)),
+        Condition::And(left, right) => format!("and({} {})", show(left), show(right)),
+        Condition::Or(left, right) => format!("or({} {})", show(left), show(right)),
+        Condition::Not(inner) => format!("not({})", show(inner)),
+    }
+}
+
+#[test]
+fn conditions_bind_as_in_jq() {
+    for (written, expected) in [
+        ("$a.ok", "$a.ok"),
+        ("$a.n >= 1.5", "GreaterOrEqual($a.n 1.5)"),
+        ("$lang==\"e\\\"n\"", "Equal($lang \"e\\\"n\")"),
+        ("null != $a.list.0", "NotEqual(null $a.list.0)"),
+        ("$a and $page or $lang and $id", "or(and($a $page) and($lang $id))"),
+        ("$a or $page | not", "not(or($a $page))"),
+        ("$a and ($page | not)", "and($a not($page))"),
+        ("$a | not | not", "not(not($a))"),
+        (
+            "$id < $page and ($lang == \"de\" or $lang == \"en\")",
+            "and(Less($id $page) or(Equal($lang \"de\") Equal($lang \"en\")))",
+        ),
+        ("$a > -1", "Greater($a -1)"),
+        ("$header.x-beta == true", "Equal($header.x-beta true)"),
+        ("$header[\"x-beta\"] and $a[0].b", "and($header[\"x-beta\"] $a[0].b)"),
+        ("${a.x} <= false", "LessOrEqual($a.x false)"),
+    ] {
+        assert_eq!(condition(written), expected, "{written}");
+    }
+}
+
+#[test]
+fn what_a_condition_does_not_understand_is_said() {
+    let says = |written: &str, expected: &str| {
+        check_says(
+            &with_calls(&format!("      a: shop /a\n      c: {{ get: shop /, when: '{written}' }}\n")),
+            expected,
+        );
+    };
+    says(
+        "$a | length > 1",
+        "`length`: `length` is not understood here (a condition is made of",
+    );
+    says("$a + 1", "`+`: `+` is not understood here");
+    says("$a == ", "the condition ends too early");
+    says("", "the condition ends too early");
+    says("($a", "the condition ends too early");
+    says("$a)", "`)` is not understood here");
+    says("$a $a", "`$a` is not understood here");
+    says("true", "`true`: this is always the same");
+    says("not", "`not` is not understood here");
+    says("$a = 1", "`=` is not understood here");
+    says("1 < $a < 3", "`<` is not understood here");
+    says("($a) == 1", "conditions in parentheses cannot be compared");
+    says("$a[].x", "`$a[].x` gives many values, and a condition takes one");
+    says("$b", "unknown name `$b`");
+    says("$a == \"x", "`\"x` is not understood here");
+    says("$a == 1-2", "`1-2` is not understood here");
+    says("$a == [1]", "`[` is not understood here");
+    says("ü", "`ü` is not understood here");
+    says(&format!("{}$a{}", "(".repeat(65), ")".repeat(65)), "more than 64 parentheses");
+    condition(&format!("{}$a{}", "(".repeat(64), ")".repeat(64)));
+}

@@ -1,0 +1,704 @@
+//! The client against peers in memory that behave, misbehave and vanish. The clock stands still except where a test moves it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anabranch::client::{Dial, DialLimits, Dialled, Endpoint, Prototype, Stream, Timings, WireLimits, WireSettings};
+use anabranch::{CallError, Client, Deadline, Kind, Marks, Phase, Request, Response};
+use http::{HeaderName, HeaderValue, Method};
+use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A network in memory: what is dialled arrives here.
+pub struct Network {
+    pub client: Client,
+    arrivals: mpsc::Receiver<DuplexStream>,
+}
+
+struct MemoryDial {
+    arrivals: mpsc::Sender<DuplexStream>,
+    takes: Vec<Duration>,
+    dialled: std::sync::atomic::AtomicUsize,
+}
+
+impl Dial for MemoryDial {
+    fn dial<'a>(
+        &'a self,
+        host: &'a str,
+        _port: u16,
+        limits: DialLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
+        Box::pin(async move {
+            limits.enter(Phase::Connect);
+            let nth = self.dialled.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let takes = self.takes[nth.min(self.takes.len() - 1)];
+            if takes > limits.connect {
+                sleep(limits.connect).await;
+                return Err(CallError::new(Kind::Connect, format!("dial {nth} to {host} failed")).in_phase(Phase::Connect));
+            }
+            sleep(takes).await;
+            let (ours, theirs) = duplex(64 << 10);
+            self.arrivals
+                .send(theirs)
+                .await
+                .map_err(|_| CallError::new(Kind::Connect, "refused"))?;
+            Ok(Dialled {
+                stream: Stream::Boxed(Box::new(ours)),
+                dns: None,
+                connect: Some(takes),
+            })
+        })
+    }
+}
+
+impl Network {
+    /// The n-th dial takes the n-th of these, the last for all that follow; longer than the connect timeout is a failure then.
+    pub fn new(takes: &[Duration]) -> Self {
+        let (sender, arrivals) = mpsc::channel(64);
+        let dial = MemoryDial {
+            arrivals: sender,
+            takes: takes.to_vec(),
+            dialled: Default::default(),
+        };
+        Network {
+            client: Client::builder().dial(Arc::new(dial)).build(),
+            arrivals,
+        }
+    }
+
+    pub async fn accept(&mut self) -> DuplexStream {
+        self.arrivals.recv().await.expect("the dial lives as long as the client")
+    }
+
+    /// Nothing more has been dialled.
+    fn is_quiet(&mut self) -> bool {
+        self.arrivals.try_recv().is_err()
+    }
+}
+
+pub fn endpoint() -> Endpoint {
+    endpoint_with(|_| {})
+}
+
+pub fn endpoint_with(change: impl FnOnce(&mut WireSettings)) -> Endpoint {
+    let mut settings = WireSettings::default();
+    change(&mut settings);
+    Endpoint::new("http://shop.test/base", settings).unwrap()
+}
+
+pub async fn send(client: &Client, endpoint: &Endpoint, request: &Request, limits: WireLimits) -> (Result<Response, CallError>, Timings) {
+    let (marks, mut timings) = (Marks::new(), Timings::default());
+    let result = client.exchange(endpoint, request, &limits, &marks, &mut timings).await;
+    (result, timings)
+}
+
+pub async fn get(client: &Client, endpoint: &Endpoint) -> Result<Response, CallError> {
+    send(client, endpoint, &Request::get("/item").unwrap(), WireLimits::default())
+        .await
+        .0
+}
+
+fn post() -> Request {
+    Request::new(Method::POST, "/item".to_string())
+        .unwrap()
+        .body("{}", HeaderValue::from_static("application/json"))
+}
+
+/// Reads a head; `None` if the client closed the connection.
+async fn read_head(stream: &mut DuplexStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_closed) => return None,
+        }
+    }
+    Some(String::from_utf8(head).unwrap())
+}
+
+/// Serves one answer per request on a connection, until it closes.
+async fn serve(mut stream: DuplexStream, answer: &'static str) {
+    while read_head(&mut stream).await.is_some() {
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+/// What a GET ends with when the peer answers with these bytes and then closes.
+async fn against(answer: impl Into<Vec<u8>>) -> Result<Response, CallError> {
+    against_with(answer, WireLimits::default()).await
+}
+
+async fn against_with(answer: impl Into<Vec<u8>>, limits: WireLimits) -> Result<Response, CallError> {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint, answer) = (network.client.clone(), endpoint(), answer.into());
+    let peer = tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        // The client may close in the middle, which is what some of the tests are about.
+        let _closed = stream.write_all(&answer).await;
+        let _flushed = stream.shutdown().await;
+        assert!(network.is_quiet(), "an answer that began must not be asked for again");
+    });
+    let request = Request::get("/item").unwrap();
+    let (result, _) = send(&client, &endpoint, &request, limits).await;
+    peer.await.unwrap();
+    assert_eq!(client.counts().connections, 0, "a connection that the peer closed must not be kept");
+    result
+}
+
+async fn fails(kind: Kind, answer: impl Into<Vec<u8>>) -> CallError {
+    let error = against(answer).await.expect_err("expected a failure");
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.was_sent(), "{error}");
+    error
+}
+
+// One connection
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_serves_one_exchange_after_another() {
+    let mut network = Network::new(&[ms(7)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    let prototype = Prototype::new(Method::GET)
+        .header(HeaderName::from_static("accept"), HeaderValue::from_static("application/json"))
+        .unwrap();
+    let request = Request::with_prototype(Arc::new(prototype), "/item?x=1".to_string()).unwrap();
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        for _ in 0..3 {
+            let head = read_head(&mut stream).await.unwrap();
+            assert_eq!(
+                head,
+                "GET /base/item?x=1 HTTP/1.1\r\nhost: shop.test\r\naccept: application/json\r\n\r\n"
+            );
+            stream.write_all(HELLO.as_bytes()).await.unwrap();
+        }
+        assert!(read_head(&mut stream).await.is_none() && network.is_quiet());
+    });
+    for round in 0..3 {
+        let (response, timings) = send(&client, &endpoint, &request, WireLimits::default()).await;
+        let response = response.unwrap();
+        assert_eq!(
+            (response.status(), &response.body()[..], response.header("Content-Length")),
+            (200, &b"hello"[..], Some("5"))
+        );
+        assert_eq!(
+            (timings.reused, timings.connect),
+            (round > 0, (round == 0).then_some(ms(7))),
+            "round {round}"
+        );
+        assert!(timings.first_byte.is_some() && timings.body.is_some());
+    }
+    assert_eq!(client.counts().connections, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_without_a_body_are_whole() {
+    for (method, answer) in [
+        (Method::HEAD, "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n"),
+        (Method::GET, "HTTP/1.1 204 No Content\r\n\r\n"),
+        (Method::GET, "HTTP/1.1 304 Not Modified\r\ncontent-length: 10\r\n\r\n"),
+        (
+            Method::GET,
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 0\r\n\r\n",
+        ),
+    ] {
+        let mut network = Network::new(&[ms(0)]);
+        let (client, endpoint) = (network.client.clone(), endpoint());
+        tokio::spawn(async move { serve(network.accept().await, answer).await });
+        let request = Request::new(method, "/".to_string()).unwrap();
+        for _ in 0..2 {
+            let (response, _) = send(&client, &endpoint, &request, WireLimits::default()).await;
+            assert!(response.unwrap().body().is_empty(), "{answer}");
+        }
+        assert_eq!(client.counts().connections, 1, "the connection serves on: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_without_a_length_ends_with_its_connection() {
+    assert_eq!(against("HTTP/1.1 200 OK\r\n\r\nall of it").await.unwrap().body(), "all of it");
+    assert_eq!(against("HTTP/1.0 200 OK\r\n\r\nold").await.unwrap().body(), "old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_in_many_pieces_is_joined() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nx-sum: 1\r\n\r\n";
+    assert_eq!(against(chunked).await.unwrap().body(), "hello world");
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        for byte in HELLO.bytes() {
+            stream.write_all(&[byte]).await.unwrap();
+            sleep(ms(10)).await;
+        }
+        sleep(ms(1000)).await;
+    });
+    assert_eq!(get(&client, &endpoint).await.unwrap().body(), "hello");
+    assert_eq!(client.counts().connections, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_to_a_large_request_is_taken_and_the_connection_is_not_kept() {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    let peer = tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        stream
+            .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
+            .await
+            .unwrap();
+        let mut rest = Vec::new();
+        let _cut = stream.read_to_end(&mut rest).await;
+        rest.len()
+    });
+    let request = Request::new(Method::POST, "/".to_string())
+        .unwrap()
+        .body(vec![0; 4 << 20], HeaderValue::from_static("application/octet-stream"));
+    let (response, _) = send(&client, &endpoint, &request, WireLimits::default()).await;
+    assert_eq!(response.unwrap().status(), 413);
+    assert_eq!(client.counts().connections, 0);
+    assert!(peer.await.unwrap() < 4 << 20);
+}
+
+// How answers fail
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_ends_early_is_truncated() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    ] {
+        let error = fails(Kind::Truncated, answer).await;
+        assert_eq!(error.phase(), Some(Phase::Body), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_closed_before_or_in_the_head_is_a_reset() {
+    for answer in ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\ncontent-type: te"] {
+        let error = fails(Kind::Reset, answer).await;
+        assert_eq!(error.phase(), Some(Phase::FirstByte), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_http_is_a_protocol_fault() {
+    let many_headers: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
+    for answer in [
+        "SSH-2.0-OpenSSH_9.2\r\n".to_string(),
+        "HTTP/1.1 abc OK\r\n\r\n".to_string(),
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_string(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello".to_string(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello".to_string(),
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_string(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n".to_string(),
+        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n".to_string(),
+        "HTTP/1.1 200 OK\r\nx: a\r\n folded\r\ncontent-length: 0\r\n\r\n".to_string(),
+        "HTTP/1.1 200 OK\r\nname : value\r\ncontent-length: 0\r\n\r\n".to_string(),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot a size\r\n".to_string(),
+        format!("HTTP/1.1 200 OK\r\n{many_headers}content-length: 0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(1 << 20)),
+        format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(70 << 10)),
+    ] {
+        fails(Kind::Protocol, answer).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_interim_answers_are_skipped_and_a_flood_is_not() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    assert_eq!(against(format!("{}{HELLO}", interim.repeat(16))).await.unwrap().body(), "hello");
+    fails(Kind::Protocol, format!("{}{HELLO}", interim.repeat(17))).await;
+    fails(Kind::Protocol, "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_above_the_cap_is_refused_by_its_length_and_while_it_comes() {
+    let limits = WireLimits {
+        max_body: 1000,
+        ..WireLimits::default()
+    };
+    let announced = against_with("HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n", limits)
+        .await
+        .unwrap_err();
+    assert_eq!(announced.kind(), Kind::TooLarge, "no byte of the body came: {announced}");
+    let endless = format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}",
+        "64\r\n".to_string() + &"a".repeat(100) + "\r\n"
+    );
+    let chunk = format!("64\r\n{}\r\n", "a".repeat(100)).repeat(1000);
+    assert_eq!(against_with(endless + &chunk, limits).await.unwrap_err().kind(), Kind::TooLarge);
+    let exact = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}", "a".repeat(1000));
+    assert_eq!(against_with(exact, limits).await.unwrap().body().len(), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compressed_body_is_decoded_and_a_bomb_is_not() {
+    let gzip = async |plain: Vec<u8>| {
+        let mut coded = Vec::new();
+        async_compression::tokio::bufread::GzipEncoder::new(&plain[..])
+            .read_to_end(&mut coded)
+            .await
+            .unwrap();
+        let mut answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+            coded.len()
+        )
+        .into_bytes();
+        answer.extend(coded);
+        answer
+    };
+    let response = against(gzip(b"{\"a\":1}".to_vec()).await).await.unwrap();
+    assert_eq!(response.body(), "{\"a\":1}");
+    assert_eq!(
+        (response.header("content-encoding"), response.header("content-length")),
+        (None, None)
+    );
+    fails(Kind::TooLarge, gzip(vec![0; 50 << 20]).await).await;
+    fails(
+        Kind::Decode,
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope",
+    )
+    .await;
+    fails(
+        Kind::Decode,
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip, br\r\ncontent-length: 4\r\n\r\nnope",
+    )
+    .await;
+}
+
+// The pool
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_died_while_idle_is_not_used() {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        stream.write_all(HELLO.as_bytes()).await.unwrap();
+        drop(stream);
+        serve(network.accept().await, HELLO).await;
+    });
+    get(&client, &endpoint).await.unwrap();
+    sleep(ms(1)).await;
+    assert!(get(&client, &endpoint).await.is_ok());
+    assert_eq!(client.counts().repeated, 0, "the end was seen before anything was sent");
+}
+
+/// The peer answers once, takes the second request and closes without a word.
+async fn race(second: Request) -> (Result<Response, CallError>, u64) {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        stream.write_all(HELLO.as_bytes()).await.unwrap();
+        read_head(&mut stream).await;
+        drop(stream);
+        serve(network.accept().await, HELLO).await;
+    });
+    get(&client, &endpoint).await.unwrap();
+    let (result, _) = send(&client, &endpoint, &second, WireLimits::default()).await;
+    (result, client.counts().repeated)
+}
+
+#[tokio::test(start_paused = true)]
+async fn losing_the_keep_alive_race_is_not_noticed_by_an_idempotent_call() {
+    let (result, repeated) = race(Request::get("/item").unwrap()).await;
+    assert_eq!((result.unwrap().status(), repeated), (200, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_lost_the_race_is_not_sent_twice() {
+    let (result, repeated) = race(post()).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent(), repeated), (Kind::Reset, true, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closes_every_connection_is_asked_twice_at_most() {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    let peer = tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        stream.write_all(HELLO.as_bytes()).await.unwrap();
+        read_head(&mut stream).await;
+        drop(stream);
+        read_head(&mut network.accept().await).await;
+        network.is_quiet()
+    });
+    get(&client, &endpoint).await.unwrap();
+    assert_eq!(get(&client, &endpoint).await.unwrap_err().kind(), Kind::Reset);
+    assert!(peer.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_exchange_closes_its_connection() {
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"] {
+        let mut network = Network::new(&[ms(0)]);
+        let (client, endpoint) = (network.client.clone(), endpoint());
+        let peer = tokio::spawn(async move {
+            let mut stream = network.accept().await;
+            read_head(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            read_head(&mut stream).await.is_none()
+        });
+        assert!(Deadline::after(ms(50)).bound(get(&client, &endpoint)).await.is_err());
+        assert!(peer.await.unwrap(), "the peer sees the end of the connection");
+        assert_eq!(client.counts().connections, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_joins_the_pool_after_its_caller_left() {
+    let mut network = Network::new(&[ms(200)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    assert!(Deadline::after(ms(50)).bound(get(&client, &endpoint)).await.is_err());
+    assert_eq!((client.counts().dials, client.counts().connections), (1, 0));
+    let stream = network.accept().await;
+    sleep(ms(1)).await;
+    assert_eq!((client.counts().dials, client.counts().connections), (0, 1));
+    tokio::spawn(serve(stream, HELLO));
+    assert!(get(&client, &endpoint).await.is_ok());
+    assert!(network.is_quiet(), "no second connection was needed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_comes_back_serves_the_first_who_waits() {
+    let mut network = Network::new(&[ms(10), ms(900)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        for _ in 0..2 {
+            read_head(&mut stream).await;
+            sleep(ms(100)).await;
+            stream.write_all(HELLO.as_bytes()).await.unwrap();
+        }
+        sleep(ms(2000)).await;
+    });
+    let first = async { get(&client, &endpoint).await.unwrap() };
+    let second = async {
+        sleep(ms(20)).await;
+        send(&client, &endpoint, &Request::get("/").unwrap(), WireLimits::default()).await
+    };
+    let (_, (result, timings)) = tokio::join!(first, second);
+    assert!(result.is_ok() && timings.reused);
+    let waited = timings.pool.unwrap();
+    assert!(waited >= ms(80) && waited < ms(120), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_dial_tells_one_caller_and_the_others_go_on() {
+    let mut network = Network::new(&[Duration::MAX, ms(500)]);
+    let (client, endpoint) = (network.client.clone(), endpoint_with(|settings| settings.connect_timeout = ms(600)));
+    tokio::spawn(async move { serve(network.accept().await, HELLO).await });
+    let (one, other) = tokio::join!(get(&client, &endpoint), async {
+        sleep(ms(300)).await;
+        get(&client, &endpoint).await
+    });
+    let failed: Vec<Kind> = [one, other].into_iter().filter_map(Result::err).map(|error| error.kind()).collect();
+    assert_eq!(failed, [Kind::Connect]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_left_before_the_server_closes_them() {
+    let cases: [(&'static str, u64, u64); 3] = [
+        (HELLO, 3900, 4100),
+        (
+            "HTTP/1.1 200 OK\r\nkeep-alive: timeout=3, max=100\r\ncontent-length: 0\r\n\r\n",
+            1900,
+            2100,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nkeep-alive: timeout=60\r\ncontent-length: 0\r\n\r\n",
+            58_000,
+            59_100,
+        ),
+    ];
+    for (answer, still, gone) in cases {
+        let mut network = Network::new(&[ms(0)]);
+        let (client, endpoint) = (network.client.clone(), endpoint());
+        let served = tokio::spawn(async move {
+            serve(network.accept().await, answer).await;
+            serve(network.accept().await, answer).await;
+        });
+        get(&client, &endpoint).await.unwrap();
+        for (pause, reused) in [(still, true), (gone, false)] {
+            sleep(ms(pause)).await;
+            let (_, timings) = send(&client, &endpoint, &Request::get("/").unwrap(), WireLimits::default()).await;
+            assert_eq!(timings.reused, reused, "after {pause} ms: {answer}");
+        }
+        drop(client);
+        served.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_gets_no_more_exchanges() {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint_with(|settings| settings.max_lifetime = ms(5000)));
+    tokio::spawn(async move {
+        serve(network.accept().await, HELLO).await;
+        serve(network.accept().await, HELLO).await;
+    });
+    let mut reused = Vec::new();
+    for _ in 0..4 {
+        reused.push(
+            send(&client, &endpoint, &Request::get("/").unwrap(), WireLimits::default())
+                .await
+                .1
+                .reused,
+        );
+        sleep(ms(2000)).await;
+    }
+    assert_eq!(reused, [false, true, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_connections_idle() {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint_with(|settings| settings.pool_idle = 2));
+    tokio::spawn(async move {
+        loop {
+            let mut stream = network.accept().await;
+            tokio::spawn(async move {
+                read_head(&mut stream).await;
+                sleep(ms(100)).await;
+                stream.write_all(HELLO.as_bytes()).await.unwrap();
+                sleep(ms(60_000)).await;
+            });
+        }
+    });
+    let (a, b, c, d) = tokio::join!(
+        get(&client, &endpoint),
+        get(&client, &endpoint),
+        get(&client, &endpoint),
+        get(&client, &endpoint)
+    );
+    assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok());
+    assert_eq!(client.counts().connections, 2);
+    sleep(ms(5000)).await;
+    client.sweep();
+    assert_eq!(client.counts().connections, 0);
+    drop(endpoint);
+    client.sweep();
+    assert_eq!(client.counts().endpoints, 0, "an endpoint that nobody has is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_says_close_is_believed() {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello")
+            .await
+            .unwrap();
+        sleep(ms(1000)).await;
+    });
+    assert!(get(&client, &endpoint).await.is_ok());
+    assert_eq!(client.counts().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_drains_closes_what_is_idle_and_takes_nothing_new() {
+    let mut network = Network::new(&[ms(0), Duration::from_secs(30)]);
+    let (client, endpoint) = (
+        network.client.clone(),
+        endpoint_with(|settings| settings.connect_timeout = Duration::from_secs(60)),
+    );
+    let peer = tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        stream.write_all(HELLO.as_bytes()).await.unwrap();
+        let closed = read_head(&mut stream).await.is_none();
+        (closed, network)
+    });
+    get(&client, &endpoint).await.unwrap();
+    let late = endpoint_with(|settings| settings.connect_timeout = Duration::from_secs(60));
+    let waiting = get(&client, &late);
+    let draining = async {
+        sleep(ms(10)).await;
+        client.drain(Deadline::after(ms(100))).await
+    };
+    let (turned_away, ended) = tokio::join!(waiting, draining);
+    assert_eq!(turned_away.unwrap_err().kind(), Kind::Cancelled);
+    assert_eq!(ended, ["dial"]);
+    assert_eq!(get(&client, &endpoint).await.unwrap_err().kind(), Kind::Cancelled);
+    assert!(peer.await.unwrap().0);
+}
+
+// Phases
+
+#[tokio::test(start_paused = true)]
+async fn who_arms_the_timer_learns_what_it_interrupted() {
+    async fn phase_after(takes: Duration, answer: &'static str, limits: WireLimits, deadline: Duration) -> (Option<Phase>, bool) {
+        let mut network = Network::new(&[takes]);
+        let (client, endpoint, request) = (network.client.clone(), endpoint(), Request::get("/").unwrap());
+        tokio::spawn(async move {
+            let mut stream = network.accept().await;
+            read_head(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            sleep(Duration::from_secs(60)).await;
+        });
+        let (marks, mut timings) = (Marks::new(), Timings::default());
+        let exchange = client.exchange(&endpoint, &request, &limits, &marks, &mut timings);
+        let expired = Deadline::after(deadline).bound_marked(&marks, exchange).await.unwrap_err();
+        (expired.phase, expired.by_phase)
+    }
+    let limits = WireLimits {
+        first_byte: Some(ms(300)),
+        body_idle: Some(ms(200)),
+        ..WireLimits::default()
+    };
+    let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    assert_eq!(phase_after(ms(500), "", limits, ms(100)).await, (Some(Phase::Connect), false));
+    assert_eq!(phase_after(ms(0), "", limits, ms(100)).await, (Some(Phase::FirstByte), false));
+    assert_eq!(phase_after(ms(0), "", limits, ms(5000)).await, (Some(Phase::FirstByte), true));
+    assert_eq!(phase_after(ms(0), half, limits, ms(5000)).await, (Some(Phase::Body), true));
+    assert_eq!(phase_after(ms(0), half, limits, ms(100)).await, (Some(Phase::Body), false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_piece_of_a_body_restarts_the_limit_between_pieces() {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint, request) = (network.client.clone(), endpoint(), Request::get("/").unwrap());
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+        for byte in b"hello" {
+            sleep(ms(150)).await;
+            stream.write_all(&[*byte]).await.unwrap();
+        }
+        sleep(ms(1000)).await;
+    });
+    let limits = WireLimits {
+        body_idle: Some(ms(200)),
+        ..WireLimits::default()
+    };
+    let (marks, mut timings) = (Marks::new(), Timings::default());
+    let exchange = client.exchange(&endpoint, &request, &limits, &marks, &mut timings);
+    let response = Deadline::after(ms(5000)).bound_marked(&marks, exchange).await.unwrap().unwrap();
+    assert_eq!(response.body(), "hello");
+    assert_eq!(timings.body, Some(ms(750)));
+}
