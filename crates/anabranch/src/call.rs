@@ -183,8 +183,10 @@ fn timed_out(expired: Expired, timeout: Option<Duration>, deadline: Deadline) ->
         (false, Some(timeout)) if !deadline.has_passed() => format!("no whole answer within the timeout of {timeout:?}"),
         _ => "no whole answer before the deadline".to_string(),
     };
-    let error = CallError::new(Kind::Timeout, detail).after_send();
+    let error = CallError::new(Kind::Timeout, detail);
     match expired.phase {
+        // Before these nothing has been sent.
+        Some(phase @ (Phase::FirstByte | Phase::Body)) => error.after_send().in_phase(phase),
         Some(phase) => error.in_phase(phase),
         None => error,
     }

@@ -20,6 +20,8 @@ pub mod client;
 mod source;
 mod call;
 mod ask;
+mod around;
+pub mod compute;
 
 pub use deadline::{Bound, BoundMarked, Deadline, Elapsed, Expired, Marks};
 pub use gather::{call, gather, Child, Gather, Join, Report};
@@ -34,3 +36,5 @@ pub use client::{Client, Request, Response};
 pub use source::{CallSettings, Source, SourceBuilder};
 pub use call::{Attempt, CallReport};
 pub use ask::{Ask, OnClient};
+pub use around::{retry, retry_if, timed, RetryError};
+pub use compute::{Compute, ComputeError, ComputeSettings, JobContext};

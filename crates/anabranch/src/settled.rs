@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_named_by_its_message() {
-        let caught = |f: fn()| panic_message(std::panic::catch_unwind(f).unwrap_err());
+        let caught = |f: fn()| panic_message(std::panic::catch_unwind(f).expect_err("it panics"));
         assert_eq!(caught(|| panic!("plain")), "plain");
         assert_eq!(caught(|| panic!("with {}", 1)), "with 1");
         assert_eq!(caught(|| std::panic::panic_any(7_u8)), "a panic without a message");

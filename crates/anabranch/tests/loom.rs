@@ -83,11 +83,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Tries every order with up to two preemptions: loom's manual recommends two or three, and all orders of three threads
+/// Tries every order with up to three preemptions: loom's manual recommends two or three, and all orders of three threads
 /// take minutes. Switches where a thread blocks or ends do not count.
 fn check_three_threads(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(3);
     builder.check(model);
 }
 

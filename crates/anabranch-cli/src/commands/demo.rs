@@ -66,8 +66,8 @@ async fn shown_and_kept(args: &DemoArgs, stage: &Stage, terminal: &Terminal) -> 
 async fn show(stage: &Stage, terminal: &Terminal) -> Result<Exit, Failure> {
     if !terminal.in_place {
         terminal.say(format!(
-            "asking them one after another, which takes about {}",
-            span_text(stage.serial_estimate())
+            "asking them one after another, which takes about {:.0} s",
+            stage.serial_estimate().as_secs_f64().ceil()
         ));
     }
     let serial = serial_run(stage, terminal).await?;
@@ -156,14 +156,16 @@ fn verdict(serial: &Waterfall, concurrent: &Waterfall, terminal: &Terminal) -> E
     let (slowest, path) = serial.slowest_path();
     let overhead = concurrent.took.saturating_sub(slowest);
     let times = serial.took.as_secs_f64() / concurrent.took.as_secs_f64().max(1e-6);
-    terminal.say(format!(
-        "\n  one after another {:>9}\n  slowest path      {:>9}   {}\n  gateway           {:>9}   {times:.1} times faster\n  overhead          {:>9}   gateway less slowest path",
-        span_text(serial.took),
-        span_text(slowest),
-        path.join(", then "),
-        span_text(concurrent.took),
-        span_text(overhead),
-    ));
+    let line = |what: &str, time: Duration, note: &str| terminal.say(format!("  {what:<12} {:>9}   {note}", span_text(time)));
+    terminal.say("");
+    line("serial", serial.took, "the twelve calls one after another");
+    line("slowest path", slowest, &path.join(", then "));
+    line(
+        "concurrent",
+        concurrent.took,
+        &format!("the page from the gateway: {times:.1} times faster"),
+    );
+    line("overhead", overhead, "concurrent less slowest path");
     if overhead <= OVERHEAD_MAX {
         return Exit::Ok;
     }

@@ -46,7 +46,7 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
     let (cores, threads) = start_cores(args, gateway, options, &accepting)?;
     announce(terminal, gateway, &listener, threads.len());
 
-    let accept = server::accept(listener, &cores, accepting);
+    let accept = server::accept(listener, cores, accepting);
     let health = async {
         match health {
             Some(listener) => server::serve_health(listener, gateway.clone(), health_stop).await,

@@ -23,7 +23,7 @@ pub(crate) enum Mark {
     Body,
     /// An attempt failed here.
     Failed,
-    /// Resting between two attempts, and whatever else no phase covers.
+    /// Resting between two attempts.
     Between,
     /// A call without attempts: a value, or refused before the first.
     Own,

@@ -1,5 +1,7 @@
 //! Snapshots of drawn waterfalls.
 
+use super::bar::nice_step;
+use super::text::tick_text;
 use super::*;
 
 fn ms(millis: u64) -> Duration {
@@ -47,11 +49,14 @@ fn page() -> Waterfall {
         vec![
             piece(0, 200, Mark::FirstByte),
             piece(200, 0, Mark::Failed),
+            piece(200, 100, Mark::Between),
             piece(300, 200, Mark::FirstByte),
             piece(500, 0, Mark::Failed),
         ],
     );
     cart.note = "no whole answer within 200 ms".into();
+    // The answer came after 450 ms and was looked at for the last 50.
+    let rank = row("rank", 0, 500, "ok", vec![piece(0, 450, Mark::FirstByte)]);
     let tiny = row("tiny", 2, 0, "ok", vec![]);
     let skipped = Row {
         name: "extra".into(),
@@ -60,7 +65,7 @@ fn page() -> Waterfall {
     };
     Waterfall {
         took: ms(2000),
-        rows: vec![profile, coupons, cart, tiny, skipped],
+        rows: vec![profile, coupons, cart, rank, tiny, skipped],
     }
 }
 
@@ -71,6 +76,7 @@ fn a_page_as_it_is_drawn() {
   coupons |.. after profile .......======================  |   900 ms  ok
   cart    |====x~~====x                                    |   500 ms  timeout
             no whole answer within 200 ms
+  rank    |============                                    |   500 ms  ok
   tiny    |*                                               |     0 µs  ok
   extra   |                                                |           skipped
 
@@ -95,7 +101,7 @@ fn colour_changes_nothing_but_colour() {
 
 #[test]
 fn the_summary_adds_up_what_ran() {
-    assert_eq!(page().summary(), "one after another 2.40 s, at once 2.00 s, 1.2 times faster");
+    assert_eq!(page().summary(), "one after another 2.90 s, at once 2.00 s, 1.4 times faster");
     assert_eq!(page().slowest_path(), (ms(1900), vec!["profile", "coupons"]));
 }
 
@@ -135,6 +141,13 @@ fn times_have_three_digits_or_so() {
     ] {
         assert_eq!(tick_text(Duration::from_micros(micros)), text);
     }
+}
+
+#[test]
+fn notes_are_broken_at_blanks() {
+    assert_eq!(wrapped("no whole answer within 100ms", 12), ["no whole", "answer", "within 100ms"]);
+    assert_eq!(wrapped("unbreakable word", 4), ["unbreakable", "word"]);
+    assert_eq!(wrapped("", 4), Vec::<String>::new());
 }
 
 #[test]

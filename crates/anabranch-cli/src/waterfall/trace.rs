@@ -25,7 +25,7 @@ fn row(call: &CallTrace) -> Row {
         took: call.took,
         outcome: call.outcome.clone(),
         note: note(call),
-        pieces: call.attempts.iter().flat_map(|attempt| attempt_pieces(started, attempt)).collect(),
+        pieces: pieces(started, &call.attempts),
     }
 }
 
@@ -53,6 +53,27 @@ fn end(attempt: &Attempt) -> String {
         (None, Some(kind)) => kind.as_str().to_string(),
         (None, None) => "ended".to_string(),
     }
+}
+
+/// All attempts of a call, with the rests between them.
+fn pieces(call_started: Duration, attempts: &[Attempt]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut ended = None;
+    for attempt in attempts {
+        let start = call_started + attempt.started;
+        if let Some(at) = ended
+            && at < start
+        {
+            pieces.push(Piece {
+                at,
+                length: start - at,
+                mark: Mark::Between,
+            });
+        }
+        pieces.extend(attempt_pieces(call_started, attempt));
+        ended = Some(start + attempt.took);
+    }
+    pieces
 }
 
 /// The phases of one attempt of a call that started at `call_started`, one behind the other.
@@ -153,6 +174,22 @@ mod tests {
             marks(&pieces),
             [(Mark::Connect, 105, 2), (Mark::FirstByte, 107, 20), (Mark::Body, 127, 3)]
         );
+    }
+
+    #[test]
+    fn the_rest_between_attempts_is_a_piece_of_its_own() {
+        let timings = Timings {
+            first_byte: Some(ms(10)),
+            ..Timings::default()
+        };
+        let attempts = [attempt(0, 10, Some(503), None, timings), attempt(35, 10, Some(200), None, timings)];
+        let expected = [
+            (Mark::FirstByte, 100, 10),
+            (Mark::Failed, 110, 0),
+            (Mark::Between, 110, 25),
+            (Mark::FirstByte, 135, 10),
+        ];
+        assert_eq!(marks(&pieces(ms(100), &attempts)), expected);
     }
 
     #[test]

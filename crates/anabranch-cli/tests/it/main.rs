@@ -1,5 +1,7 @@
 //! The binary as a person or a script meets it: arguments in, exit code, stdout and stderr out.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 mod support;
 mod check;
 mod mock;

@@ -101,7 +101,7 @@ fn rest(reader: &mut Reader<'_>, section: &Section<'_>, call: &mut CallConfig) {
     call.body = section.get("body").map(|node| reader.template_tree(node));
     call.when = section.get("when").and_then(|node| reader.condition(node, "`when`"));
     call.after = section.get("after").map(|node| reader.names(node, "`after`")).unwrap_or_default();
-    call.ok = section.get("ok").map(|node| reader.literal_tree(node, "`ok`"));
+    call.ok = section.get("ok").cloned();
     call.otherwise = section.get("else").map(|node| reader.template_tree(node));
     call.idempotent = section.get("idempotent").and_then(|node| reader.flag(node, "`idempotent`"));
     call.forward = section

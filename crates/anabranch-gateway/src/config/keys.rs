@@ -23,7 +23,7 @@ pub(super) const FILE: Keys = Keys {
         "sources",
         "routes",
     ],
-    planned: &["trusted_proxies"],
+    planned: &[],
 };
 /// `defaults:`.
 pub(super) const DEFAULTS: Keys = Keys {
@@ -156,6 +156,10 @@ pub(super) const REQUEST_ONLY: &[&str] = &[
     "first_byte",
     "body_idle",
 ];
+
+/// All kinds of mapping, for the test of the reference page.
+#[cfg(test)]
+pub(super) const ALL: &[&Keys] = &[&FILE, &DEFAULTS, &SOURCE, &TLS, &ROUTE, &ROUTE_BODY, &STATUS, &REPLY, &CALL];
 
 /// The other kinds of mapping, for the hint where a misplaced key belongs.
 const PLACES: &[&Keys] = &[&FILE, &DEFAULTS, &SOURCE, &ROUTE, &CALL];

@@ -1,4 +1,4 @@
-//! The config: YAML text becomes a [`Config`](model::Config) with the place of each value, all faults at once.
+//! The config: YAML text becomes a [`Config`] with the place of each value, all faults at once.
 //!
 //! `tree` reads the text into a [`yaml`] tree, `read` with `sources`, `routes` and `calls` turns the tree into the config; `resolve` puts
 //! in what stands in the environment and in files. What the names mean is the plan's business.

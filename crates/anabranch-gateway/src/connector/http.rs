@@ -70,10 +70,8 @@ pub(crate) fn request(action: &HttpAction, setup: &CallSetup, known: &Known<'_>,
     let target = target(action, known)?;
     let refused = |error: CallError| RenderFault::BadValue { reference: "request".to_string(), from_client: false, why: why(&error) };
     let prototype = setup.prototype.clone().unwrap_or_else(|| Arc::new(Prototype::new(action.method.clone())));
-    let mut request = Request::with_prototype(prototype, target).map_err(refused)?;
-    for (name, value) in shared.for_call() {
-        request = request.header(name, value).map_err(refused)?;
-    }
+    let request = Request::with_prototype(prototype, target).map_err(refused)?;
+    let mut request = request.shared(shared.forwarded.clone()).span(shared.span.child());
     for index in &action.pass {
         if let Some(value) = known.header(*index) {
             request = request.header(known.header_name(*index).clone(), value.clone()).map_err(refused)?;
@@ -146,31 +144,41 @@ fn end(call: &CallPlan, result: Result<Response, CallError>, report: CallReport)
     };
     let status = response.status();
     match call.ok.find(status) {
-        Some(OkEntry { value: Some(value), .. }) => end.result = Ok(value.clone()),
-        Some(_) => end.result = json_of(&response),
+        Some(OkEntry { value: Some(value), .. }) => {
+            describe(&mut end, call, &response);
+            end.result = Ok(value.clone());
+        }
+        Some(_) => {
+            describe(&mut end, call, &response);
+            end.result = json_of(response);
+            return end;
+        }
         None => {
             end.result = Err(CallError::new(Kind::Status, format!("answered {status}")));
             let content_type = response.header_bytes("content-type").and_then(|value| HeaderValue::from_bytes(value).ok());
             end.refusal = Some(Refusal { status, content_type, body: response.into_body() });
-            return end;
         }
-    }
-    end.freshness = Some(freshness(&response));
-    for name in &call.forward {
-        let values = response.headers().filter(|(other, _)| *other == name.as_str()).filter_map(|(_, value)| HeaderValue::from_bytes(value).ok());
-        end.forward.extend(values.map(|value| (name.clone(), value)));
     }
     end
 }
 
+/// What a good answer says beside its value.
+fn describe(end: &mut CallEnd, call: &CallPlan, response: &Response) {
+    end.freshness = Some(freshness(response));
+    for name in &call.forward {
+        let values = response.headers().filter(|(other, _)| *other == name.as_str()).filter_map(|(_, value)| HeaderValue::from_bytes(value).ok());
+        end.forward.extend(values.map(|value| (name.clone(), value)));
+    }
+}
+
 /// The body as a value: nothing is null, all else must be one JSON document.
-fn json_of(response: &Response) -> Result<Bytes, CallError> {
-    let body = response.body();
+fn json_of(response: Response) -> Result<Bytes, CallError> {
+    let body = response.into_body();
     if body.is_empty() {
         return Ok(Bytes::from_static(json::NULL));
     }
-    match json::validate(body, &json::Limits::default()) {
-        Ok(_) => Ok(body.clone()),
+    match json::validate(&body, &json::Limits::default()) {
+        Ok(_) => Ok(body),
         Err(fault) => Err(CallError::new(Kind::Decode, format!("the body is not JSON: {} at byte {}", fault.what, fault.at))),
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 
 use super::condition;
 use super::headers;
-use super::model::{Action, CallPlan, HttpAction, OkSet, Otherwise, Root, Template, Value};
+use super::model::{Action, CallPlan, HttpAction, Otherwise, Root, Template, Value};
 use super::names::Names;
 use super::ok;
 use super::place::{fault, Text};
@@ -123,11 +123,7 @@ fn http_method(written: &Spanned<String>, faults: &mut Faults) -> Method {
 
 fn http_action(call: &CallConfig, method: Method, target: Target, around: &Around<'_>, faults: &mut Faults) -> HttpAction {
     let names = around.names;
-    if let Some(body) = call
-        .body
-        .as_ref()
-        .filter(|_| matches!(method, Method::GET | Method::HEAD | Method::OPTIONS))
-    {
+    if let Some(body) = call.body.as_ref().filter(|_| is_safe(&method)) {
         let help = "`post`, `put`, `patch` or `delete`; `query:` adds to the URL";
         fault(faults, body.span, format!("a {method} request has no body"), help);
     }
@@ -241,10 +237,10 @@ fn after(call: &CallConfig, names: &Names<'_>, faults: &mut Faults) -> (Vec<usiz
 
 fn otherwise(node: &Node, names: &Names<'_>, faults: &mut Faults) -> Otherwise {
     let value = value::compile(node, names, faults);
-    if let Value::Ref(reference) = &value {
-        if let (Root::Call(index), true) = (&reference.root, reference.path.is_empty()) {
-            return Otherwise::Call(*index);
-        }
+    if let Value::Ref(reference) = &value
+        && let (Root::Call(index), true) = (&reference.root, reference.path.is_empty())
+    {
+        return Otherwise::Call(*index);
     }
     let waits = walk::calls(&value.references());
     Otherwise::Value { value, waits }

@@ -81,10 +81,10 @@ impl RoutePlan {
             for (index, call) in self.calls.iter().enumerate() {
                 let after = call.waits.iter().map(|&other| before[other] + 1).max().unwrap_or(0);
                 levels[index] = levels[index].max(after);
-                if let Some(Otherwise::Call(other)) = call.otherwise {
-                    if self.calls[other].only_else {
-                        levels[other] = levels[other].max(before[index] + 1);
-                    }
+                if let Some(Otherwise::Call(other)) = call.otherwise
+                    && self.calls[other].only_else
+                {
+                    levels[other] = levels[other].max(before[index] + 1);
                 }
             }
             if levels == before {

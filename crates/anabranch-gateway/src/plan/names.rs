@@ -88,7 +88,8 @@ impl Names<'_> {
     fn param_or_call(&self, written: &Written<'_>, faults: &mut Faults) -> Option<(Root, Vec<Hop>)> {
         let name = written.name.text;
         if let Some(index) = self.params.iter().position(|param| param.name == name) {
-            if !written.hops.is_empty() {
+            let into_list = self.params[index].repeats && matches!(written.hops.as_slice(), [Hop::Each | Hop::Index(_)]);
+            if !written.hops.is_empty() && !into_list {
                 let what = format!("`{name}` is a parameter and has no fields");
                 let help = format!(
                     "write `${{{name}}}{}` if `{}` is text behind it",
@@ -97,7 +98,7 @@ impl Names<'_> {
                 fault(faults, written.whole, what, help);
                 return None;
             }
-            return Some((Root::Param(index), Vec::new()));
+            return Some((Root::Param(index), written.hops.clone()));
         }
         if let Some(index) = self.calls.iter().position(|call| *call == name) {
             return Some((Root::Call(index), written.hops.clone()));

@@ -296,15 +296,6 @@ fn check_path_params(params: &[Param], route: &RouteConfig, faults: &mut Faults)
         let Some((_, node)) = route.query.iter().find(|(name, _)| name.value == param.name) else {
             continue;
         };
-        if param.repeats {
-            let what = format!("`{}` takes repeats, and a path takes one value", param.name);
-            fault(
-                faults,
-                node.span,
-                what,
-                "a list may stand in a query, where its items are joined by `,`",
-            );
-        }
         if let ParamDefault::Value(default) = &param.default
             && let Err(why) = check_segment(default)
         {

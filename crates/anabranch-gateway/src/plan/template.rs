@@ -1,6 +1,6 @@
 //! Texts with references: parsed once, the fixed pieces already encoded for the place that they stand in (RFC 3986).
 
-use super::model::{Hop, Piece, Reference, Template};
+use super::model::{Hop, Piece, Reference, Root, Template};
 use super::names::Names;
 use super::place::{fault, Text};
 use super::reference::{parse, Part};
@@ -31,7 +31,8 @@ pub(super) fn path(text: Text<'_>, names: &Names<'_>, faults: &mut Faults) -> Te
         encode(&text, place, is_path_byte, faults)
     });
     for reference in template.references() {
-        if reference.path.contains(&Hop::Each) {
+        let repeats = matches!(reference.root, Root::Param(index) if names.params[index].repeats) && reference.path.is_empty();
+        if repeats || reference.path.contains(&Hop::Each) {
             let what = format!("`{}` is a list, and a path takes one value", reference.text);
             fault(faults, text, what, "a list may stand in a query, where its items are joined by `,`");
         }

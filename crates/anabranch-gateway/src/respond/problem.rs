@@ -20,12 +20,10 @@ pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/proble
 pub struct Problem {
     /// The reply's status.
     pub status: StatusCode,
-    /// The status in words, the same for every problem with it.
-    pub title: &'static str,
     /// What is wrong with this request; empty where the status says it all.
     pub detail: String,
     /// The account of the parts, a JSON object.
-    pub parts: Option<Bytes>,
+    pub parts: Option<Box<[u8]>>,
     /// The parameter, header or reference that is to blame.
     pub param: Option<String>,
     /// When it is worth asking again; at least a second, whole seconds are sent.
@@ -37,10 +35,8 @@ pub struct Problem {
 impl Problem {
     /// A problem with this status; `detail` is a fragment for whoever reads it.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        let title = status.canonical_reason().unwrap_or("Unknown");
         Problem {
             status,
-            title,
             detail: detail.into(),
             parts: None,
             param: None,
@@ -91,10 +87,15 @@ impl Problem {
         self
     }
 
+    /// The status in words, the same for every problem with it.
+    pub fn title(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or("Unknown")
+    }
+
     /// The reply's body.
     pub fn body(&self) -> Bytes {
         let mut out = b"{\"title\":".to_vec();
-        write_string(&mut out, self.title);
+        write_string(&mut out, self.title());
         out.extend_from_slice(format!(",\"status\":{}", self.status.as_u16()).as_bytes());
         for (name, text) in [
             ("detail", Some(self.detail.as_str()).filter(|text| !text.is_empty())),

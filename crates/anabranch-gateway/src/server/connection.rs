@@ -26,7 +26,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(75);
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// The longest time that a client may take to read an answer.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// A client that is refused may still be sending; so long is it listened to, so that it can read why (RFC 9112 section 9.6).
+/// A client may still be sending when the last answer leaves; so long is it listened to, so that it can read it (RFC 9112 section 9.6).
 const LINGER_LIMIT: Duration = Duration::from_secs(1);
 /// What is read ahead while an answer is being made; a client that pipelines more waits.
 const READ_AHEAD: usize = 8 * 1024;
@@ -99,13 +99,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
 
     /// Answers one request; whether the connection may be used again.
     async fn one_request(&mut self, head: Head, core: &Core, peer: Option<IpAddr>, stop: &Stop) -> bool {
-        let is_head = head.method == Method::HEAD;
         let matched = match core.find(&head.method, &head.path) {
             Ok(matched) => matched,
-            Err(problem) => {
-                let keep = head.keep_alive && head.body == Framing::Length(0) && !stop.is_requested();
-                return self.write(&problem.into_answer(), is_head, keep).await && keep;
+            // A body that no route takes is not worth reading, and the next request begins behind it.
+            Err(problem) if head.body != Framing::Length(0) => {
+                self.last(&problem.into_answer(), head.method == Method::HEAD).await;
+                return false;
             }
+            Err(problem) => return self.answer(&problem.into_answer(), &head, stop).await,
         };
         let body = match self.read_body(&head, core.body_max(&matched)).await {
             Ok(body) => body,
@@ -117,8 +118,22 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
         };
         let asked = Asked { query: &head.query, headers: &head.headers, body, peer };
         let Some(answer) = self.unless_gone(core.run(matched, asked)).await else { return false };
-        let keep = head.keep_alive && !stop.is_requested();
-        self.write(&answer, is_head, keep).await && keep
+        self.answer(&answer, &head, stop).await
+    }
+
+    /// Writes the answer to a request that was read to its end; whether the connection may be used again.
+    async fn answer(&mut self, answer: &Answer, head: &Head, stop: &Stop) -> bool {
+        let is_head = head.method == Method::HEAD;
+        let stays = head.keep_alive && !stop.is_requested();
+        match (stays, head.is_http_11) {
+            (true, true) => self.write(answer, is_head, None).await,
+            // A client of HTTP/1.0 counts on the connection only when it is told (RFC 9112 appendix C.2.2).
+            (true, false) => self.write(answer, is_head, Some("keep-alive")).await,
+            (false, _) => {
+                self.last(answer, is_head).await;
+                false
+            }
+        }
     }
 
     async fn read_body(&mut self, head: &Head, max: u64) -> Result<Bytes, BodyFault> {
@@ -156,22 +171,26 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
     }
 
     /// Writes an answer; false when the client did not take it.
-    async fn write(&mut self, answer: &Answer, is_head: bool, keep: bool) -> bool {
+    async fn write(&mut self, answer: &Answer, is_head: bool, connection: Option<&str>) -> bool {
         self.out.clear();
-        write_head(&mut self.out, answer.status, &answer.headers, answer.body.len(), keep);
+        write_head(&mut self.out, answer.status, &answer.headers, answer.body.len(), connection);
         let body = if is_head { &[][..] } else { &answer.body[..] };
         let mut both = Buf::chain(&self.out[..], body);
         let written = Deadline::after(WRITE_LIMIT).bound(self.io.write_all_buf(&mut both)).await;
         matches!(written, Ok(Ok(())))
     }
 
-    /// Says why and closes, giving the client a moment to read it.
+    /// Says why and closes.
     async fn refuse(&mut self, bad: BadHead) {
-        let answer = Problem::new(bad.status, bad.why).into_answer();
-        if !self.write(&answer, false, false).await || self.io.shutdown().await.is_err() {
-            return;
+        self.last(&Problem::new(bad.status, bad.why).into_answer(), false).await;
+    }
+
+    /// Writes the last answer of the connection. What the client may still be sending is read for a moment: closing over unread bytes
+    /// resets the connection, and the answer can be lost with it.
+    async fn last(&mut self, answer: &Answer, is_head: bool) {
+        if self.write(answer, is_head, Some("close")).await && self.io.shutdown().await.is_ok() {
+            let _ = Deadline::after(LINGER_LIMIT).bound(self.drain()).await;
         }
-        let _ = Deadline::after(LINGER_LIMIT).bound(self.drain()).await;
     }
 
     async fn drain(&mut self) {
@@ -181,7 +200,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
 }
 
 /// The status line and headers of an answer.
-fn write_head(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap<HeaderValue>, length: usize, keep: bool) {
+fn write_head(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap<HeaderValue>, length: usize, connection: Option<&str>) {
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(status.as_str().as_bytes());
     out.put_u8(b' ');
@@ -194,8 +213,8 @@ fn write_head(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap<Header
         line(out, "content-length", decimal(length, &mut digits));
     }
     super::date::with(|date| line(out, "date", date));
-    if !keep {
-        line(out, "connection", b"close");
+    if let Some(connection) = connection {
+        line(out, "connection", connection.as_bytes());
     }
     out.put_slice(b"\r\n\r\n");
 }

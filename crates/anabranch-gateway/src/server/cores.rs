@@ -10,14 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anabranch::{Background, Deadline};
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::coop::unconstrained;
 
 use super::stop::Stop;
 use crate::gateway::Core;
 
 /// Sockets that may wait for a core to take them.
 const INBOX: usize = 1024;
+/// The most clients that are taken from the listener's queue at the end: as many as it holds.
+const LATE: usize = 1024;
 /// The rest after an accept that failed for want of file descriptors or memory, so that the loop does not spin.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
@@ -66,23 +70,51 @@ impl CoreHandle {
     }
 }
 
-/// Accepts until the stop is requested; then the listener closes and waiting clients are refused by the kernel.
-pub async fn accept(listener: TcpListener, cores: &[CoreHandle], mut stop: Stop) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.requested() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, peer)) => {
-                let _ = socket.set_nodelay(true);
-                if let Some(core) = cores.iter().min_by_key(|core| core.connections()) {
-                    core.hand_over(socket, peer);
-                }
-            }
-            Err(error) => rest_after(&error).await,
+/// Accepts until the stop is requested. Whoever had connected by then is still handed over; then the listener closes, the kernel
+/// refuses clients, and the cores, whose handles end with this, know that nobody else comes.
+pub async fn accept(listener: TcpListener, cores: Vec<CoreHandle>, stop: Stop) {
+    let mut door = Door::new(listener, stop);
+    while let Some((socket, peer)) = door.next().await {
+        if let Some(core) = cores.iter().min_by_key(|core| core.connections()) {
+            core.hand_over(socket, peer);
         }
+    }
+}
+
+/// A listener up to its stop.
+struct Door {
+    listener: TcpListener,
+    stop: Stop,
+    /// Clients that may come in once the stop is requested: they had connected before, as far as they know.
+    late: usize,
+}
+
+impl Door {
+    fn new(listener: TcpListener, stop: Stop) -> Door {
+        Door { listener, stop, late: LATE }
+    }
+
+    /// The next client; None once the stop is requested and nobody waits at the door.
+    async fn next(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.requested() => self.next_late()?,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    let _ = socket.set_nodelay(true);
+                    return Some((socket, peer));
+                }
+                Err(error) => rest_after(&error).await,
+            }
+        }
+    }
+
+    fn next_late(&mut self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+        self.late = self.late.checked_sub(1)?;
+        unconstrained(self.listener.accept()).now_or_never()
     }
 }
 
@@ -93,19 +125,12 @@ async fn rest_after(error: &io::Error) {
     }
 }
 
-/// Serves what is handed over until the stop is requested, then waits for the requests under way until `grace` has passed.
+/// Serves what is handed over until the accepting side has ended, then waits for the requests under way until `grace` has passed.
+/// `stop` is the accepting side's: once it is requested, connections end with the request that they are at.
 /// Gives the number of connections that had to be cut.
-pub async fn run_core(core: Core, mut inbox: CoreInbox, mut stop: Stop, grace: Duration) -> usize {
+pub async fn run_core(core: Core, mut inbox: CoreInbox, stop: Stop, grace: Duration) -> usize {
     let connections = Background::new();
-    loop {
-        let (socket, peer) = tokio::select! {
-            biased;
-            () = stop.requested() => break,
-            socket = inbox.sockets.recv() => match socket {
-                Some(socket) => socket,
-                None => break,
-            },
-        };
+    while let Some((socket, peer)) = inbox.sockets.recv().await {
         let counted = Counted(inbox.open.clone());
         let Ok(socket) = TcpStream::from_std(socket) else { continue };
         let (core, stop) = (core.clone(), stop.clone());
@@ -118,24 +143,15 @@ pub async fn run_core(core: Core, mut inbox: CoreInbox, mut stop: Stop, grace: D
 }
 
 /// Serves a listener on this runtime alone until the stop is requested and the requests under way have ended, or `grace` has passed.
-pub async fn serve_on(core: Core, listener: TcpListener, mut stop: Stop, grace: Duration) -> usize {
+/// Gives the number of connections that had to be cut.
+pub async fn serve_on(core: Core, listener: TcpListener, stop: Stop, grace: Duration) -> usize {
     let connections = Background::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.requested() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, peer)) => {
-                let _ = socket.set_nodelay(true);
-                let (core, stop) = (core.clone(), stop.clone());
-                connections.spawn("connection", Deadline::never(), super::serve_connection(socket, core, Some(peer.ip()), stop));
-            }
-            Err(error) => rest_after(&error).await,
-        }
+    let mut door = Door::new(listener, stop.clone());
+    while let Some((socket, peer)) = door.next().await {
+        let (core, stop) = (core.clone(), stop.clone());
+        connections.spawn("connection", Deadline::never(), super::serve_connection(socket, core, Some(peer.ip()), stop));
     }
-    drop(listener);
+    drop(door);
     drain(&core, &connections, grace).await
 }
 

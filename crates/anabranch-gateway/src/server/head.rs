@@ -26,6 +26,8 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
     /// How its body is framed.
     pub(crate) body: Framing,
+    /// Whether the client speaks HTTP/1.1 rather than HTTP/1.0.
+    pub(crate) is_http_11: bool,
     /// Whether the connection may be used again.
     pub(crate) keep_alive: bool,
     /// Whether the client waits for `100 Continue`.
@@ -91,7 +93,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, BadHead> {
     }
     let keep_alive = keeps_alive(&headers, is_http_11);
     let expects_continue = is_http_11 && headers.get(http::header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    Ok(Some((Head { method, path, query, headers, body, keep_alive, expects_continue }, length)))
+    Ok(Some((Head { method, path, query, headers, body, is_http_11, keep_alive, expects_continue }, length)))
 }
 
 /// A head that is not complete yet must still be able to become one.

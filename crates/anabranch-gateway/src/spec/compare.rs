@@ -22,7 +22,13 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: `## {}` is not what came (- expected, + came)\n{}", self.line, self.section, diff(&self.expected, &self.found))
+        write!(
+            f,
+            "line {}: `## {}` is not what came (- expected, + came)\n{}",
+            self.line,
+            self.section,
+            diff(&self.expected, &self.found)
+        )
     }
 }
 
@@ -36,25 +42,35 @@ struct Pair<'a> {
     found: &'a str,
 }
 
+impl Pair<'_> {
+    fn differs(&self) -> bool {
+        self.expected
+            .is_none_or(|expected| expected.text.trim_end() != self.found.trim_end())
+    }
+}
+
 impl Ran {
     /// The expectations of the spec that were not met; none when all is well.
     pub fn compare(&self, spec: &Spec) -> Vec<Mismatch> {
-        let differs = |pair: &Pair<'_>| pair.expected.is_none_or(|expected| expected.text.trim_end() != pair.found.trim_end());
         let mismatch = |pair: Pair<'_>| Mismatch {
             line: pair.line,
             section: pair.section,
             expected: pair.expected.map(|expected| expected.text.clone()).unwrap_or_default(),
             found: pair.found.to_string(),
         };
-        self.pairs(spec).into_iter().filter(differs).map(mismatch).collect()
+        self.pairs(spec).into_iter().filter(Pair::differs).map(mismatch).collect()
     }
 
-    /// The spec's file with what came in place of what was expected. A request without a reply gets one. All else stays, byte for byte;
-    /// so does the whole file when requests were expected and the config has faults.
+    /// The spec's file with what came in place of what was expected otherwise. A request without a reply gets one. All else stays, byte for
+    /// byte; so does the whole file when requests were expected and the config has faults.
     pub fn rewrite(&self, spec: &Spec) -> String {
         let mut edits: Vec<(Range<usize>, String)> = Vec::new();
-        for pair in self.pairs(spec) {
-            let body = if pair.found.is_empty() { String::new() } else { format!("{}\n", pair.found.trim_end_matches('\n')) };
+        for pair in self.pairs(spec).into_iter().filter(Pair::differs) {
+            let body = if pair.found.is_empty() {
+                String::new()
+            } else {
+                format!("{}\n", pair.found.trim_end_matches('\n'))
+            };
             match pair.expected {
                 Some(expected) => edits.push((expected.bytes.clone(), body)),
                 None if pair.section == "Reply" => edits.push((pair.end..pair.end, format!("\n## Reply\n```http\n{body}```\n"))),
@@ -75,13 +91,25 @@ impl Ran {
         if spec.faults.is_some() || faults.is_some() {
             let expected = spec.faults.as_ref();
             let line = expected.map_or(1, |expected| expected.line);
-            return vec![Pair { section: "Faults", expected, line, end: spec.text.len(), found: faults.unwrap_or_default() }];
+            return vec![Pair {
+                section: "Faults",
+                expected,
+                line,
+                end: spec.text.len(),
+                found: faults.unwrap_or_default(),
+            }];
         }
         let mut pairs = Vec::new();
         for (exchange, ran) in spec.exchanges.iter().zip(&self.exchanges) {
             let mut add = |section, expected: Option<&'a Expected>, found: &'a str| {
                 let line = expected.map_or(exchange.line, |expected| expected.line);
-                pairs.push(Pair { section, expected, line, end: exchange.end, found });
+                pairs.push(Pair {
+                    section,
+                    expected,
+                    line,
+                    end: exchange.end,
+                    found,
+                });
             };
             add("Reply", exchange.reply.as_ref(), &ran.reply);
             if exchange.took.is_some() {

@@ -26,7 +26,11 @@ impl MemoryDial {
         let started = Instant::now();
         let failed = |detail: String| CallError::new(Kind::Connect, detail).in_phase(Phase::Connect);
         match Deadline::after(limits.connect).bound(self.network.connect(host, port)).await {
-            Ok(Ok(stream)) => Ok(Dialled { stream: Stream::Boxed(Box::new(stream)), dns: None, connect: Some(started.elapsed()) }),
+            Ok(Ok(stream)) => Ok(Dialled {
+                stream: Stream::Boxed(Box::new(stream)),
+                dns: None,
+                connect: Some(started.elapsed()),
+            }),
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Err(failed(format!("{host}:{port} refused the connection"))),
             Ok(Err(error)) => Err(failed(format!("no connection to {host}:{port}: {error}"))),
             Err(_elapsed) => Err(failed(format!("no connection to {host}:{port} within {:?}", limits.connect))),
@@ -35,7 +39,12 @@ impl MemoryDial {
 }
 
 impl Dial for MemoryDial {
-    fn dial<'a>(&'a self, host: &'a str, port: u16, limits: DialLimits) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
+    fn dial<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        limits: DialLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
         Box::pin(self.open(host, port, limits))
     }
 }

@@ -63,14 +63,20 @@ impl Document {
             if let Some(fence) = &open {
                 if marks >= fence.marks && marks == line.len() {
                     let block = block(text, fence, start, at);
-                    let section = sections.last_mut().ok_or(BadSpec::new(fence.line, "a fenced block before the first section"))?;
+                    let section = sections
+                        .last_mut()
+                        .ok_or(BadSpec::new(fence.line, "a fenced block before the first section"))?;
                     if section.2.replace(block).is_some() {
                         return Err(BadSpec::new(fence.line, format!("a second fenced block below `## {}`", section.0)));
                     }
                     open = None;
                 }
             } else if marks >= 3 {
-                open = Some(Open { marks, line: number, start: at });
+                open = Some(Open {
+                    marks,
+                    line: number,
+                    start: at,
+                });
             } else if let Some(heading) = line.strip_prefix("## ") {
                 sections.push((heading.trim().to_string(), number, None));
             } else if let Some(heading) = line.strip_prefix("# ") {
@@ -90,7 +96,11 @@ impl Document {
             None => Err(BadSpec::new(line, format!("no fenced block below `## {heading}`"))),
         };
         let sections = sections.into_iter().map(with_block).collect::<Result<_, _>>()?;
-        Ok(Document { title, prose: prose.trim().to_string(), sections })
+        Ok(Document {
+            title,
+            prose: prose.trim().to_string(),
+            sections,
+        })
     }
 }
 

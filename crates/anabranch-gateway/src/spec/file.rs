@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
-use std::time::Duration;
 
 use anabranch_testkit::Connecting;
 use bytes::Bytes;
@@ -47,6 +46,7 @@ pub(super) struct Exchange {
 /// What a section expects, and where in the file that stands.
 #[derive(Debug)]
 pub(super) struct Expected {
+    /// Repeats are put in.
     pub(super) text: String,
     pub(super) bytes: Range<usize>,
     /// The line of its heading, from 1.
@@ -66,7 +66,10 @@ pub struct BadSpec {
 
 impl BadSpec {
     pub(super) fn new(line: usize, message: impl Into<String>) -> BadSpec {
-        BadSpec { line, message: message.into() }
+        BadSpec {
+            line,
+            message: message.into(),
+        }
     }
 }
 
@@ -86,7 +89,10 @@ impl Spec {
     pub fn parse(name: &str, text: &str) -> Result<Spec, BadSpec> {
         let document = Document::parse(text)?;
         if document.prose.is_empty() {
-            return Err(BadSpec::new(1, "no paragraph below the title that says what the reader should learn"));
+            return Err(BadSpec::new(
+                1,
+                "no paragraph below the title that says what the reader should learn",
+            ));
         }
         let mut spec = Spec {
             name: name.to_string(),
@@ -116,7 +122,10 @@ impl Spec {
         }
         match (spec.exchanges.is_empty(), &spec.faults) {
             (true, None) => Err(BadSpec::new(1, "neither a `## Request` nor `## Faults`")),
-            (false, Some(faults)) => Err(BadSpec::new(faults.line, "`## Faults` beside a request; a faulty config answers none")),
+            (false, Some(faults)) => Err(BadSpec::new(
+                faults.line,
+                "`## Faults` beside a request; a faulty config answers none",
+            )),
             _ => Ok(spec),
         }
     }
@@ -135,14 +144,17 @@ impl Spec {
         let (heading, headers) = heading(section)?;
         let block = &section.block;
         if !headers.is_empty() && !matches!(heading, "Reply" | "Asked") {
-            return Err(BadSpec::new(section.line, format!("`{heading}` has no headers, expected them at `Reply` or `Asked`")));
+            return Err(BadSpec::new(
+                section.line,
+                format!("`{heading}` has no headers, expected them at `Reply` or `Asked`"),
+            ));
         }
         match heading {
             "Config" => self.config = repeat::expand(&block.text, block.line)?,
             "Environment" => self.environment = environment(block)?,
             "Sources" => self.sources = sources(&self.name, block)?,
             "Network" => self.network = network(block)?,
-            "Faults" => self.faults = Some(expected(section, headers)),
+            "Faults" => self.faults = Some(expected(section, headers)?),
             "Request" => self.exchanges.push(Exchange {
                 request: request::parse(block)?,
                 line: section.line,
@@ -160,7 +172,7 @@ impl Spec {
                     "Took" => &mut last.took,
                     _ => &mut last.asked,
                 };
-                if place.replace(expected(section, headers)).is_some() {
+                if place.replace(expected(section, headers)?).is_some() {
                     return Err(BadSpec::new(section.line, format!("a second `## {heading}` for one request")));
                 }
             }
@@ -172,16 +184,25 @@ impl Spec {
 
 /// The section's name, and the headers that it asks for: `Asked with headers: authorization, x-request-id`.
 fn heading(section: &Section) -> Result<(&str, Vec<HeaderName>), BadSpec> {
-    let Some((heading, names)) = section.heading.split_once(" with headers:") else { return Ok((&section.heading, Vec::new())) };
+    let Some((heading, names)) = section.heading.split_once(" with headers:") else {
+        return Ok((&section.heading, Vec::new()));
+    };
     let names = names.split(',').map(|name| {
         let name = name.trim();
-        name.parse().map_err(|_| BadSpec::new(section.line, format!("`{name}` is no name of a header")))
+        name.parse()
+            .map_err(|_| BadSpec::new(section.line, format!("`{name}` is no name of a header")))
     });
     Ok((heading, names.collect::<Result<_, _>>()?))
 }
 
-fn expected(section: &Section, headers: Vec<HeaderName>) -> Expected {
-    Expected { text: section.block.text.clone(), bytes: section.block.bytes.clone(), line: section.line, headers }
+fn expected(section: &Section, headers: Vec<HeaderName>) -> Result<Expected, BadSpec> {
+    let text = repeat::expand(&section.block.text, section.block.line)?;
+    Ok(Expected {
+        text,
+        bytes: section.block.bytes.clone(),
+        line: section.line,
+        headers,
+    })
 }
 
 fn environment(block: &Block) -> Result<Vec<(String, String)>, BadSpec> {
@@ -194,7 +215,12 @@ fn environment(block: &Block) -> Result<Vec<(String, String)>, BadSpec> {
 
 fn network(block: &Block) -> Result<Vec<(String, Connecting)>, BadSpec> {
     let hosts = lines(block).map(|(number, line)| {
-        let bad = || BadSpec::new(number, format!("expected `host:port: never`, `refused` or a duration such as `500ms`, found `{line}`"));
+        let bad = || {
+            BadSpec::new(
+                number,
+                format!("expected `host:port: never`, `refused` or a duration such as `500ms`, found `{line}`"),
+            )
+        };
         let (host, connecting) = line.rsplit_once(": ").ok_or_else(bad)?;
         let connecting = match connecting.trim() {
             "never" => Connecting::Never,
@@ -221,6 +247,3 @@ fn sources(name: &str, block: &Block) -> Result<Vec<Mock>, BadSpec> {
     let mocks = mocks::parse(name, &file).map_err(|faults| BadSpec::new(block.line, format!("the sources have faults\n{faults}")))?;
     Ok(mocks.upstreams)
 }
-
-/// The longest that a run waits for calls that outlive their request.
-pub(super) const SETTLE_MAX: Duration = Duration::from_secs(60);

@@ -17,8 +17,8 @@
 //!
 //! Requests follow each other on one gateway. `## Reply` leaves out `date`, `vary`, `content-length` and `content-type: application/json`
 //! and `## Asked` leaves out all headers, unless they are named: `## Asked with headers: authorization, x-request-id`. Random ids in a
-//! `traceparent` are numbered: `00-{trace 1}-{span 2}-00`. A request that its caller dropped ends with ` (cancelled)`. In a config,
-//! sources and requests `{{ "x" * 2000 }}` stands for so many repeats, so that a large body needs no large file.
+//! `traceparent` are numbered: `00-{trace 1}-{span 2}-00`. A request that its caller dropped ends with ` (cancelled)`. In every block but
+//! the network's and the environment's `{{ "x" * 2000 }}` stands for so many repeats, so that a large body needs no large file.
 //!
 //! A run needs a current-thread runtime with a paused clock, which its caller makes: gateway, network and sources live in it, time is
 //! virtual, and every duration is exact.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anabranch::{Client, Deadline};
 use anabranch_testkit::{MemoryNetwork, Served};
-use http::{Request, Uri};
 use bytes::Bytes;
+use http::{HeaderName, Request, Uri};
 use tokio::time::Instant;
 
-use super::file::{Exchange, SETTLE_MAX, Spec};
+use super::file::{Exchange, Spec};
 use super::{MemoryDial, shown};
 use crate::config::{MapLookup, compile};
 use crate::gateway::{Answer, Core, CoreOptions, Gateway};
@@ -18,6 +18,8 @@ use crate::plan::Plan;
 
 /// The longest that one request may take, in virtual time: longer than any deadline that a spec has a reason to write.
 const REQUEST_MAX: Duration = Duration::from_secs(600);
+/// The longest that a run waits for calls that outlive their request, in virtual time.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// What came of a spec.
 #[derive(Debug)]
@@ -44,7 +46,10 @@ impl Spec {
     pub async fn run(&self) -> Ran {
         // The runtime is this thread's alone, so that backoff and balancing take the same turns in every run.
         fastrand::seed(0);
-        let lookup = self.environment.iter().fold(MapLookup::new(), |lookup, (name, value)| lookup.with_env(name, value));
+        let lookup = self
+            .environment
+            .iter()
+            .fold(MapLookup::new(), |lookup, (name, value)| lookup.with_env(name, value));
         let gateway = match compile("config.yaml", &self.config, &lookup) {
             Ok(plan) => Gateway::build(plan).map_err(|error| error.to_string()),
             Err(faults) => Err(faults.render(false).trim_end().to_string()),
@@ -53,7 +58,12 @@ impl Spec {
         let served = gateway.and_then(|gateway| Ok((self.serve(gateway.plan(), &network)?, gateway)));
         let (served, gateway) = match served {
             Ok(ready) => ready,
-            Err(faults) => return Ran { faults: Some(faults), exchanges: Vec::new() },
+            Err(faults) => {
+                return Ran {
+                    faults: Some(faults),
+                    exchanges: Vec::new(),
+                };
+            }
         };
         let client = Client::builder().dial(Arc::new(MemoryDial::new(network))).build();
         let core = Core::new(gateway, client.clone(), CoreOptions::default());
@@ -135,7 +145,11 @@ struct Watch {
 
 impl Watch {
     fn new(served: BTreeMap<String, Arc<Served>>) -> Self {
-        Watch { served, marks: BTreeMap::new(), looked: BTreeMap::new() }
+        Watch {
+            served,
+            marks: BTreeMap::new(),
+            looked: BTreeMap::new(),
+        }
     }
 
     /// What is seen from now on belongs to the next request.
@@ -146,7 +160,7 @@ impl Watch {
     }
 
     /// What the sources saw since the last look: by source, then by request, then by time. Waits for calls that outlive their request.
-    async fn asked(&mut self, headers: &[http::HeaderName]) -> String {
+    async fn asked(&mut self, headers: &[HeaderName]) -> String {
         let settled = async {
             for served in self.served.values() {
                 served.until(|counts| counts.requests_pending == 0).await;
@@ -160,7 +174,11 @@ impl Watch {
             let from = self.looked.get(name).copied().unwrap_or(0);
             let seen = served.seen();
             let mut ordered: Vec<_> = seen.iter().enumerate().skip(from).collect();
-            ordered.sort_by_key(|(at, seen)| (marks.iter().filter(|mark| *mark <= at).count(), seen.at, seen.method.to_string(), seen.path_and_query.clone()));
+            // What arrives at the same instant has no order that means anything, so it is put into one by its text.
+            ordered.sort_by_key(|(at, seen)| {
+                let request = marks.iter().filter(|mark| *mark <= at).count();
+                (request, seen.at, seen.method.to_string(), seen.path_and_query.clone())
+            });
             for (_, seen) in ordered {
                 lines.push(name, seen);
             }

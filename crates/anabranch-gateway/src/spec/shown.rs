@@ -12,7 +12,10 @@ pub(super) fn reply(method: &Method, answer: &Answer, asked_for: &[HeaderName]) 
     let mut text = format!("{}\n", answer.status.as_u16());
     let mut names: Vec<&HeaderName> = answer.headers.keys().collect();
     names.sort_by_key(|name| name.as_str());
-    for name in names.into_iter().filter(|name| asked_for.contains(name) || !is_left_out(name, &answer.headers)) {
+    for name in names
+        .into_iter()
+        .filter(|name| asked_for.contains(name) || !is_left_out(name, &answer.headers))
+    {
         for value in answer.headers.get_all(name) {
             text.push_str(&format!("{name}: {}\n", lossy(value)));
         }
@@ -41,7 +44,11 @@ fn lossy(value: &HeaderValue) -> String {
 /// A time: `120 ms`, with what is below a millisecond where there is any.
 pub(super) fn duration(took: Duration) -> String {
     let below = took.subsec_nanos() % 1_000_000;
-    if below == 0 { format!("{} ms", took.as_millis()) } else { format!("{}.{below:06} ms", took.as_millis()) }
+    if below == 0 {
+        format!("{} ms", took.as_millis())
+    } else {
+        format!("{}.{below:06} ms", took.as_millis())
+    }
 }
 
 /// What sources were asked, line by line.
@@ -55,7 +62,12 @@ pub(super) struct AskedLines<'a> {
 
 impl<'a> AskedLines<'a> {
     pub(super) fn new(headers: &'a [HeaderName]) -> Self {
-        AskedLines { headers, text: String::new(), traces: Vec::new(), spans: Vec::new() }
+        AskedLines {
+            headers,
+            text: String::new(),
+            traces: Vec::new(),
+            spans: Vec::new(),
+        }
     }
 
     /// Adds a request: source, method, target, then the headers asked for and the body.
@@ -65,7 +77,8 @@ impl<'a> AskedLines<'a> {
             Ended::Cancelled(_) => " (cancelled)",
             Ended::Pending => " (still waiting)",
         };
-        self.text.push_str(&format!("{source} {} {}{end}\n", seen.method, seen.path_and_query));
+        self.text
+            .push_str(&format!("{source} {} {}{end}\n", seen.method, seen.path_and_query));
         let headers = self.headers;
         for name in headers {
             for value in seen.headers.get_all(name) {

@@ -70,7 +70,10 @@ async fn what_comes_as_expected_is_no_mismatch() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_otherwise_is_shown_with_its_line_and_written_in_its_place() {
-    let bad = good().replace("{\\\"id\\\":1}", "1").replace("{\"a\":{\"id\":1}}", "{\"a\":{\"id\":2}}").replace("20 ms", "21 ms").replace("?k=1\n  trace", "\n  trace");
+    let bad = good()
+        .replace("{\"a\":{\"id\":1}}", "{\"a\":{\"id\":2}}")
+        .replace("20 ms", "21 ms")
+        .replace("?k=1\n  trace", "\n  trace");
     let shown = mismatches(&bad).await;
     assert_eq!(shown.len(), 3, "{shown:?}");
     assert!(shown[0].starts_with("line 28: `## Reply`"), "{}", shown[0]);
@@ -95,7 +98,10 @@ async fn a_request_without_a_reply_gets_one() {
 async fn faults_of_a_config_are_expected_or_a_mismatch() {
     let broken = good().replace("url:", "ulr:");
     let shown = mismatches(&broken).await.join("\n");
-    assert!(shown.contains("+ error: unknown key `ulr`") && shown.contains("config.yaml:2:11"), "{shown}");
+    assert!(
+        shown.contains("+ error: unknown key `ulr`") && shown.contains("config.yaml:2:11"),
+        "{shown}"
+    );
     let spec = Spec::parse("x.md", &broken).unwrap();
     assert_eq!(spec.run().await.rewrite(&spec), broken);
 
@@ -127,7 +133,11 @@ fn what_is_no_spec_says_where() {
     check("# A\n\nb\n\n## Config\n".into(), 5, "no fenced block");
     check(format!("# A\n\nb\n\n## Config\n{TICKS}\n"), 6, "without its end");
     check(format!("# A\n\nb\n{TICKS}\n{TICKS}\n"), 4, "before the first section");
-    check(format!("# A\n\nb\n\n## Config\n{TICKS}\n{TICKS}\n{TICKS}\n{TICKS}\n"), 8, "second fenced block");
+    check(
+        format!("# A\n\nb\n\n## Config\n{TICKS}\n{TICKS}\n{TICKS}\n{TICKS}\n"),
+        8,
+        "second fenced block",
+    );
     check(format!("# A\n\nb\n\n## Config\n{TICKS}\n{TICKS}\n"), 1, "neither");
     check(good().replace("## Took", "## Tock"), 36, "unknown section `Tock`");
     check(good().replace("## Took", "## Reply"), 36, "second `## Reply`");

@@ -9,11 +9,19 @@ use anabranch_gateway::spec::Spec;
 #[test]
 fn every_spec_holds() {
     let update = env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1");
-    let wanted = env::var_os("SPEC").map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+    let wanted = env::var_os("SPEC")
+        .map(|part| part.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let files: Vec<PathBuf> = files().into_iter().filter(|file| name(file).contains(&wanted)).collect();
     assert!(!files.is_empty(), "no spec has `{wanted}` in its name");
     let failures: Vec<String> = files.iter().filter_map(|file| check(file, update)).collect();
-    assert!(failures.is_empty(), "{} of {} specs do not hold\n\n{}", failures.len(), files.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} specs do not hold\n\n{}",
+        failures.len(),
+        files.len(),
+        failures.join("\n\n")
+    );
 }
 
 /// Runs one file; gives what is wrong with it.
@@ -24,7 +32,11 @@ fn check(file: &Path, update: bool) -> Option<String> {
         Err(bad) => return Some(format!("{}: {bad}", file.display())),
     };
     // A runtime of its own for each: nothing of one spec can be seen by the next.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     let ran = runtime.block_on(spec.run());
     if update {
         let written = ran.rewrite(&spec);
@@ -34,14 +46,20 @@ fn check(file: &Path, update: bool) -> Option<String> {
         }
         return None;
     }
-    let mismatches: Vec<String> = ran.compare(&spec).iter().map(|mismatch| format!("{}: {mismatch}", file.display())).collect();
+    let mismatches: Vec<String> = ran
+        .compare(&spec)
+        .iter()
+        .map(|mismatch| format!("{}: {mismatch}", file.display()))
+        .collect();
     (!mismatches.is_empty()).then(|| mismatches.join("\n"))
 }
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/spec");
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = entries.filter(|file| file.extension().is_some_and(|extension| extension == "md")).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
+        .collect();
     files.sort();
     files
 }

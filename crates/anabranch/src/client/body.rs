@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::{CallError, Kind, Phase};
@@ -44,7 +44,93 @@ const DECODE_SLICE: usize = 64 << 10;
 /// RFC 9659: a zstd window of at most 8 MiB. The frame's own word could make the decoder allocate 128 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// What is set aside at once because a length was announced; the rest follows as bytes come.
-const FIRST_RESERVE: u64 = 1 << 20;
+pub(super) const FIRST_RESERVE: u64 = 1 << 20;
+
+/// What the head says about the body and the connection, read in one pass over the headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Framing {
+    /// The announced length.
+    pub(super) length: Option<u64>,
+    pub(super) is_chunked: bool,
+    pub(super) coding: Coding,
+    /// `Connection: close`.
+    pub(super) says_close: bool,
+    /// `Connection: keep-alive`.
+    pub(super) says_keep_alive: bool,
+    /// `Keep-Alive: timeout=n`.
+    pub(super) keep_alive: Option<Duration>,
+}
+
+impl Framing {
+    /// Reads the headers and refuses what two readers could frame in two ways (RFC 9112 section 6.3): a length beside a
+    /// transfer coding, a second length, a transfer coding other than `chunked`. Names may be in any case.
+    pub(super) fn read<'h>(headers: impl Iterator<Item = (&'h [u8], &'h [u8])>) -> Result<Self, &'static str> {
+        let mut framing = Framing {
+            length: None,
+            is_chunked: false,
+            coding: Coding::Identity,
+            says_close: false,
+            says_keep_alive: false,
+            keep_alive: None,
+        };
+        for (name, value) in headers {
+            // The length tells most names apart before a byte is compared.
+            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            match name.len() {
+                14 if is("content-length") => match (framing.length, parse_length(value)) {
+                    (None, Some(length)) => framing.length = Some(length),
+                    (Some(_), _) => return Err("the answer has two lengths"),
+                    (None, None) => return Err("the answer's length is not a number"),
+                },
+                17 if is("transfer-encoding") => match value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    true if !framing.is_chunked => framing.is_chunked = true,
+                    _ => return Err("the answer has a transfer coding other than `chunked`"),
+                },
+                16 if is("content-encoding") => {
+                    framing.coding = match (framing.coding, Coding::of(value)) {
+                        (before, Coding::Identity) => before,
+                        (Coding::Identity, coding) => coding,
+                        _ => Coding::Unsupported,
+                    };
+                }
+                10 if is("connection") => {
+                    for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                        framing.says_close |= token.eq_ignore_ascii_case(b"close");
+                        framing.says_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                    }
+                }
+                10 if is("keep-alive") => framing.keep_alive = parse_keep_alive(value),
+                _ => {}
+            }
+        }
+        if framing.is_chunked && framing.length.is_some() {
+            return Err("the answer has a length and a transfer coding");
+        }
+        Ok(framing)
+    }
+
+    /// The same for headers in a map.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, CallError> {
+        let headers = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        Framing::read(headers).map_err(|what| CallError::new(Kind::Protocol, what).in_phase(Phase::FirstByte))
+    }
+}
+
+/// Digits only: `+5` and `5, 5` are numbers to some parsers and none to others.
+fn parse_length(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn parse_keep_alive(value: &[u8]) -> Option<Duration> {
+    let parameters = std::str::from_utf8(value).ok()?.split(',');
+    let timeout = parameters
+        .filter_map(|parameter| parameter.trim().split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    timeout.1.trim().parse().ok().map(Duration::from_secs)
+}
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +145,8 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    fn of(value: &HeaderValue) -> Self {
-        let name = value.as_bytes().trim_ascii();
+    fn of(value: &[u8]) -> Self {
+        let name = value.trim_ascii();
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match () {
             () if name.is_empty() || is("identity") => Coding::Identity,
@@ -71,73 +157,6 @@ impl Coding {
             () => Coding::Unsupported,
         }
     }
-}
-
-/// What the head says about the body and the connection, read in one pass over the headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Framing {
-    /// The announced length.
-    pub(super) length: Option<u64>,
-    pub(super) coding: Coding,
-    /// `Keep-Alive: timeout=n`.
-    pub(super) keep_alive: Option<Duration>,
-}
-
-impl Framing {
-    /// Reads the headers and refuses what two readers could frame in two ways (RFC 9112 section 6.3): a length beside a
-    /// transfer coding, a second length, a transfer coding other than `chunked`.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, CallError> {
-        let broken = |what: &str| Err(CallError::new(Kind::Protocol, what).in_phase(Phase::FirstByte));
-        let mut framing = Framing {
-            length: None,
-            coding: Coding::Identity,
-            keep_alive: None,
-        };
-        let mut is_chunked = false;
-        for (name, value) in headers {
-            match *name {
-                header::CONTENT_LENGTH => match (framing.length, parse_length(value)) {
-                    (None, Some(length)) => framing.length = Some(length),
-                    (Some(_), _) => return broken("the answer has two lengths"),
-                    (None, None) => return broken("the answer's length is not a number"),
-                },
-                header::TRANSFER_ENCODING => match value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    true if !is_chunked => is_chunked = true,
-                    _ => return broken("the answer has a transfer coding other than `chunked`"),
-                },
-                header::CONTENT_ENCODING => {
-                    framing.coding = match (framing.coding, Coding::of(value)) {
-                        (before, Coding::Identity) => before,
-                        (Coding::Identity, coding) => coding,
-                        _ => Coding::Unsupported,
-                    };
-                }
-                _ if name.as_str() == "keep-alive" => framing.keep_alive = parse_keep_alive(value),
-                _ => {}
-            }
-        }
-        if is_chunked && framing.length.is_some() {
-            return broken("the answer has a length and a transfer coding");
-        }
-        Ok(framing)
-    }
-}
-
-/// Digits only: `+5` and `5, 5` are numbers to some parsers and none to others.
-fn parse_length(value: &HeaderValue) -> Option<u64> {
-    let digits = value.as_bytes();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn parse_keep_alive(value: &HeaderValue) -> Option<Duration> {
-    let parameters = value.to_str().ok()?.split(',');
-    let timeout = parameters
-        .filter_map(|parameter| parameter.trim().split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
-    timeout.1.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Gathers the pieces of a body up to the cap. A body that comes in one piece is not copied.
@@ -273,13 +292,14 @@ fn broken(error: io::Error) -> CallError {
     CallError::new(Kind::Decode, format!("the body cannot be decoded: {error}")).caused_by(error)
 }
 
-fn too_large(detail: String) -> CallError {
+pub(super) fn too_large(detail: String) -> CallError {
     CallError::new(Kind::TooLarge, detail).in_phase(Phase::Body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::HeaderValue;
     use async_compression::tokio::bufread::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
 
     async fn all(mut reader: impl AsyncRead + Unpin) -> Bytes {
@@ -293,13 +313,6 @@ mod tests {
             .map(|n| format!("{{\"id\":{n},\"name\":\"item {}\"}},", n * 7919 % 1000))
             .collect::<String>()
             .into_bytes()
-    }
-
-    fn framing(headers: &[(&str, &str)]) -> Result<Framing, CallError> {
-        let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        let mut map = HeaderMap::new();
-        pairs.for_each(|(name, value): (http::HeaderName, HeaderValue)| _ = map.append(name, value));
-        Framing::of(&map)
     }
 
     #[tokio::test]
@@ -384,6 +397,13 @@ mod tests {
         assert_eq!(body.finish(), "abcdef");
     }
 
+    fn framing(headers: &[(&str, &str)]) -> Result<Framing, CallError> {
+        let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let mut map = HeaderMap::new();
+        pairs.for_each(|(name, value): (http::HeaderName, HeaderValue)| _ = map.append(name, value));
+        Framing::of(&map)
+    }
+
     #[test]
     fn a_head_that_can_be_framed_in_two_ways_is_refused() {
         let broken: [&[(&str, &str)]; 6] = [
@@ -411,7 +431,10 @@ mod tests {
             said,
             Framing {
                 length: Some(12),
+                is_chunked: false,
                 coding: Coding::Gzip,
+                says_close: false,
+                says_keep_alive: false,
                 keep_alive: Some(Duration::from_secs(5))
             }
         );

@@ -10,11 +10,12 @@ use super::endpoint::Endpoint;
 use super::http1::Http1;
 use super::http2::Http2Stream;
 use super::request::Request;
+use super::response::Headers;
 use super::timings::Timings;
 use crate::{CallError, Kind, Marks, Phase};
 
 /// Headers of an answer; hyper's own limit for HTTP/1.1, kept for HTTP/2 as well.
-const MAX_HEADERS: usize = 100;
+pub(super) const MAX_HEADERS: usize = 100;
 /// Bytes of an answer's head, interim answers apart.
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
@@ -37,7 +38,7 @@ pub(super) struct Exchange<'a> {
 /// A whole answer, its body not yet decoded: the connection need not be held for that.
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
     pub(super) coding: Coding,
     pub(super) body: Bytes,
     /// How long the peer keeps an idle connection, where it says so.
@@ -132,7 +133,7 @@ impl Head {
         let Framing { coding, keep_alive, .. } = self.framing;
         Answer {
             status: self.status.as_u16(),
-            headers: self.headers,
+            headers: Headers::Map(self.headers),
             coding,
             body: body.finish(),
             keep_alive,

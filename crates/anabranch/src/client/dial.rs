@@ -22,7 +22,7 @@ use crate::{CallError, Deadline, Kind, Phase};
 
 /// The head start of an address over the next one (RFC 8305 section 5: 250 ms).
 const HEAD_START: Duration = Duration::from_millis(250);
-/// A peer that is gone without a word is noticed after 15 s of silence and 3 unanswered probes.
+/// A peer that is gone without a word is noticed after 15 s of silence and as many probes as the system sends (Linux: 9).
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -83,6 +83,8 @@ impl Progress {
             Phase::Dns => 1,
             Phase::Connect => 2,
             Phase::Tls => 3,
+            // No dial any more: what is waited for now is a stream.
+            Phase::Pool => 4,
             _ => return,
         };
         self.phase.store(code, Ordering::Release);
@@ -96,6 +98,7 @@ impl Progress {
             1 => Some(Phase::Dns),
             2 => Some(Phase::Connect),
             3 => Some(Phase::Tls),
+            4 => Some(Phase::Pool),
             _ => None,
         }
     }

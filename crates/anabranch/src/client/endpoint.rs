@@ -24,11 +24,23 @@ pub enum HttpVersion {
     Http2,
 }
 
+/// Whose HTTP/1.1 is spoken. HTTP/2 is hyper's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Our own: cheaper in time and memory, as strict or stricter.
+    #[default]
+    Own,
+    /// hyper's, the reference.
+    Hyper,
+}
+
 /// How endpoints are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireSettings {
     /// Which HTTP is spoken.
     pub http: HttpVersion,
+    /// Whose HTTP/1.1.
+    pub codec: Codec,
     /// How the peer is verified, for `https` URLs; the system's roots where absent.
     pub tls: Option<TlsSettings>,
     /// Idle HTTP/1.1 connections kept per endpoint and client. 0 closes each after its exchange.
@@ -51,6 +63,7 @@ impl Default for WireSettings {
     fn default() -> Self {
         WireSettings {
             http: HttpVersion::Auto,
+            codec: Codec::Own,
             tls: None,
             pool_idle: 64,
             idle_timeout: Duration::from_secs(4),
@@ -189,6 +202,11 @@ impl Endpoint {
         &self.0.host_header
     }
 
+    /// The base path, without a slash at its end.
+    pub(super) fn base(&self) -> &str {
+        &self.0.base
+    }
+
     pub(super) fn tls(&self) -> Option<&Tls> {
         self.0.tls.as_ref()
     }
@@ -199,12 +217,12 @@ impl Endpoint {
     }
 
     /// Base path and path, as HTTP/1.1 has them in the request line.
-    pub(super) fn origin_form(&self, path: &PathAndQuery) -> Result<Uri, CallError> {
+    pub(super) fn origin_form(&self, path: &str) -> Result<Uri, CallError> {
         Ok(Uri::from(self.full_path(path)?))
     }
 
     /// The whole URL, as HTTP/2 takes its pseudo headers from.
-    pub(super) fn absolute_form(&self, path: &PathAndQuery) -> Result<Uri, CallError> {
+    pub(super) fn absolute_form(&self, path: &str) -> Result<Uri, CallError> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.0.scheme.clone());
         parts.authority = Some(self.0.authority.clone());
@@ -212,15 +230,16 @@ impl Endpoint {
         Uri::from_parts(parts).map_err(|error| CallError::new(Kind::Value, "the path cannot be sent").caused_by(error))
     }
 
-    fn full_path(&self, path: &PathAndQuery) -> Result<PathAndQuery, CallError> {
+    fn full_path(&self, path: &str) -> Result<PathAndQuery, CallError> {
         if self.0.base.is_empty() {
-            return Ok(path.clone());
+            return PathAndQuery::try_from(path).map_err(cannot_send);
         }
-        let mut full = String::with_capacity(self.0.base.len() + path.as_str().len());
-        full.push_str(&self.0.base);
-        full.push_str(path.as_str());
-        PathAndQuery::try_from(full).map_err(|error| CallError::new(Kind::Value, "the path cannot be sent").caused_by(error))
+        PathAndQuery::try_from(format!("{}{path}", self.0.base)).map_err(cannot_send)
     }
+}
+
+fn cannot_send(error: http::uri::InvalidUri) -> CallError {
+    CallError::new(Kind::Value, "the path cannot be sent").caused_by(error)
 }
 
 impl fmt::Debug for Endpoint {

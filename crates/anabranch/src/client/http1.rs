@@ -1,215 +1,74 @@
-//! HTTP/1.1 over hyper, driven by the exchange itself: no task per connection, no wake-up between two tasks per answer.
-//!
-//! While an exchange runs, its future polls hyper's connection and the answer together. Between exchanges nobody polls;
-//! the pool looks once, when it is about to hand the connection out, whether the peer has closed it.
+//! One HTTP/1.1 connection, spoken by our own code or by hyper's: same behaviour, chosen by `wire`.
 
-use std::future::{poll_fn, Future};
-use std::pin::{pin, Pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::Body;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, TrySendError};
-use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::connection::{Answer, Exchange, Failure, Head, Opened, Reached, MAX_HEAD};
-use super::endpoint::WireSettings;
+use super::connection::{Answer, Exchange, Failure, Opened};
+use super::endpoint::{Codec, WireSettings};
+use super::hyper1::Hyper1;
+use super::own::Own;
+use super::rest::Rest;
 use super::timings::Timings;
-use super::wire::{End, Transport, Wire, WireState};
-use crate::{CallError, Kind, Phase};
-
-type Driver = http1::Connection<TokioIo<Wire>, Full<Bytes>>;
+use super::wire::Transport;
+use crate::CallError;
 
 /// One HTTP/1.1 connection. Whoever holds it is the only one to use it; dropping it closes it.
-pub(super) struct Http1 {
-    sender: http1::SendRequest<Full<Bytes>>,
-    driver: Driver,
-    /// The driver has ended and must not be polled again.
-    ended: bool,
-    wire: Arc<WireState>,
-    opened: Opened,
-    born: Instant,
-    /// Past this the peer may close it at any moment. Set when it comes to rest.
-    rests_until: Instant,
-    is_reused: bool,
-}
-
-/// What polling for the next piece of a body gave.
-enum Piece {
-    Data(Bytes),
-    End,
-    Broken,
+#[expect(clippy::large_enum_variant, reason = "always in a box, and the small variant is the usual one")]
+pub(super) enum Http1 {
+    Own(Own),
+    Hyper(Hyper1),
 }
 
 impl Http1 {
-    pub(super) async fn open(transport: Transport, opened: Opened) -> Result<Box<Self>, CallError> {
-        let (wire, state) = Wire::http1(transport);
-        let handshake = http1::Builder::new().max_header_size(MAX_HEAD).handshake(TokioIo::new(wire));
-        let (sender, driver) = handshake
-            .await
-            .map_err(|error| CallError::new(Kind::Connect, "HTTP/1.1 cannot be spoken").caused_by(error))?;
-        let now = Instant::now();
-        Ok(Box::new(Http1 {
-            sender,
-            driver,
-            ended: false,
-            wire: state,
-            opened,
-            born: now,
-            rests_until: now,
-            is_reused: false,
+    pub(super) async fn open(transport: Transport, opened: Opened, settings: &WireSettings) -> Result<Box<Self>, CallError> {
+        let rest = Rest::new(opened, settings);
+        Ok(Box::new(match settings.codec {
+            Codec::Own => Http1::Own(Own::new(transport, rest)),
+            Codec::Hyper => Http1::Hyper(Hyper1::open(transport, rest).await?),
         }))
     }
 
+    fn rest(&self) -> &Rest {
+        match self {
+            Http1::Own(connection) => connection.rest(),
+            Http1::Hyper(connection) => connection.rest(),
+        }
+    }
+
     pub(super) fn is_reused(&self) -> bool {
-        self.is_reused
+        self.rest().is_reused
     }
 
     pub(super) fn opened(&self) -> Opened {
-        self.opened
+        self.rest().opened
     }
 
     pub(super) fn rests_until(&self) -> Instant {
-        self.rests_until
+        self.rest().until
     }
 
     /// Whether it is still open, by one look at the socket's readiness: an end of file or a stray byte closes it.
     pub(super) fn is_alive(&mut self) -> bool {
-        drive(&mut self.driver, &mut self.ended, &mut Context::from_waker(Waker::noop()));
-        !self.ended && !self.sender.is_closed()
-    }
-
-    /// Prepares to wait for the next exchange; `false` if it cannot serve one. The peer's `Keep-Alive: timeout=n` counts as
-    /// n - 1 seconds, so that we close first.
-    pub(super) fn rest(&mut self, keep_alive: Option<Duration>, settings: &WireSettings, now: Instant) -> bool {
-        if !self.sender.is_ready() {
-            drive(&mut self.driver, &mut self.ended, &mut Context::from_waker(Waker::noop()));
+        match self {
+            Http1::Own(connection) => connection.is_alive(),
+            Http1::Hyper(connection) => connection.is_alive(),
         }
-        let idle = keep_alive.map_or(settings.idle_timeout, |timeout| timeout.saturating_sub(Duration::from_secs(1)));
-        self.rests_until = (now + idle).min(self.born + settings.max_lifetime);
-        self.is_reused = true;
-        !self.ended && self.sender.is_ready() && self.rests_until > now
     }
 
+    /// Prepares to wait for the next exchange; `false` if it cannot serve one.
+    pub(super) fn begin_rest(&mut self, keep_alive: Option<Duration>, settings: &WireSettings, now: Instant) -> bool {
+        match self {
+            Http1::Own(connection) => connection.begin_rest(keep_alive, settings, now),
+            Http1::Hyper(connection) => connection.begin_rest(keep_alive, settings, now),
+        }
+    }
+
+    /// Sends the request and reads the answer to its end.
     pub(super) async fn exchange(&mut self, exchange: Exchange<'_>, timings: &mut Timings) -> Result<Answer, Failure> {
-        let request = exchange
-            .request
-            .to_http1(exchange.endpoint)
-            .map_err(|error| Failure::new(error, Reached::Unsent))?;
-        let sent_at = Instant::now();
-        self.wire.begin();
-        exchange.marks.enter(Phase::FirstByte, exchange.limits.first_byte);
-        let response = self.head(request).await?;
-        let head_at = Instant::now();
-        timings.first_byte = Some(head_at.duration_since(sent_at));
-        let (parts, incoming) = response.into_parts();
-        let (head, mut body) = Head::judge(parts, exchange).map_err(Failure::answered)?;
-        if head.has_body {
-            exchange.marks.enter(Phase::Body, exchange.limits.body_idle);
-            let mut incoming = incoming;
-            loop {
-                match self.piece(&mut incoming).await {
-                    Piece::Data(piece) => body.push(piece).map_err(Failure::answered)?,
-                    Piece::End if body.is_short() => return Err(Failure::answered(self.body_failed())),
-                    Piece::End => break,
-                    Piece::Broken => return Err(Failure::answered(self.body_failed())),
-                }
-                exchange.marks.touch();
-            }
-            timings.body = Some(head_at.elapsed());
-        }
-        Ok(head.with_body(body))
-    }
-
-    async fn head(&mut self, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Failure> {
-        let (driver, ended) = (&mut self.driver, &mut self.ended);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let result = poll_fn(|cx| {
-            drive(driver, ended, cx);
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending if *ended => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await;
-        match result {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(error)) => Err(self.head_failed(Some(error))),
-            None => Err(self.head_failed(None)),
+        match self {
+            Http1::Own(connection) => connection.exchange(exchange, timings).await,
+            Http1::Hyper(connection) => connection.exchange(exchange, timings).await,
         }
     }
-
-    async fn piece(&mut self, body: &mut Incoming) -> Piece {
-        poll_fn(|cx| {
-            if let Poll::Ready(piece) = poll_piece(body, cx) {
-                return Poll::Ready(piece);
-            }
-            drive(&mut self.driver, &mut self.ended, cx);
-            match poll_piece(body, cx) {
-                Poll::Pending if self.ended => Poll::Ready(Piece::Broken),
-                polled => polled,
-            }
-        })
-        .await
-    }
-
-    fn head_failed(&self, error: Option<TrySendError<http::Request<Full<Bytes>>>>) -> Failure {
-        let was_handed_back = error.as_ref().is_some_and(|error| error.message().is_some());
-        let reached = match (self.wire.wrote(), self.wire.read()) {
-            _ if was_handed_back => Reached::Unsent,
-            (_, true) => Reached::Answered,
-            (true, false) => Reached::Unanswered,
-            (false, false) => Reached::Unsent,
-        };
-        let cause = error.map(TrySendError::into_error);
-        let (kind, detail) = match self.wire.end() {
-            End::Flood => (Kind::Protocol, "the peer sent more than 16 interim answers"),
-            _ if cause.as_ref().is_some_and(hyper::Error::is_parse) => (Kind::Protocol, "the answer's head is not HTTP/1.1 or too large"),
-            End::Tls => (Kind::Tls, "TLS failed before the answer's head was complete"),
-            End::Reset => (Kind::Reset, "the connection was reset before the answer's head was complete"),
-            End::Closed => (Kind::Reset, "the connection was closed before the answer's head was complete"),
-            End::Open if was_handed_back => (Kind::Reset, "the connection could not take the request"),
-            End::Open => (Kind::Protocol, "the peer broke HTTP/1.1"),
-        };
-        let error = CallError::new(kind, detail).in_phase(Phase::FirstByte);
-        Failure::new(
-            match cause {
-                Some(cause) => error.caused_by(cause),
-                None => error,
-            },
-            reached,
-        )
-    }
-
-    fn body_failed(&self) -> CallError {
-        let (kind, detail) = match self.wire.end() {
-            End::Closed => (Kind::Truncated, "the connection was closed before the end of the body"),
-            End::Reset => (Kind::Reset, "the connection was reset before the end of the body"),
-            End::Tls => (Kind::Tls, "TLS failed before the end of the body"),
-            End::Open | End::Flood => (Kind::Protocol, "the body's chunks are broken"),
-        };
-        CallError::new(kind, detail).in_phase(Phase::Body)
-    }
-}
-
-/// Polls hyper's connection, which moves bytes both ways. Its error reaches the exchange by the answer or the body.
-fn drive(driver: &mut Driver, ended: &mut bool, cx: &mut Context<'_>) {
-    if !*ended && Pin::new(driver).poll(cx).is_ready() {
-        *ended = true;
-    }
-}
-
-fn poll_piece(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Piece> {
-    Pin::new(body).poll_frame(cx).map(|frame| match frame {
-        // Trailers are read, so that the connection can serve again, and dropped.
-        Some(Ok(frame)) => Piece::Data(frame.into_data().unwrap_or_default()),
-        Some(Err(_)) => Piece::Broken,
-        None => Piece::End,
-    })
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -21,7 +22,7 @@ use super::wire::{End, Transport, Wire, WireState};
 use crate::{Background, CallError, Deadline, Kind, Phase};
 
 /// Streams at once before the peer has said how many it takes (RFC 9113 section 6.5.2 recommends at least 100).
-const STREAMS: usize = 100;
+pub(super) const STREAMS: usize = 100;
 /// A peer that is gone without a word is noticed after this much silence while streams are open, and the time of one ping.
 const PING_AFTER: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +42,9 @@ struct Streams {
     open: AtomicUsize,
     /// What the peer takes at once, as last heard.
     max: AtomicUsize,
+    /// Wakes the connection's task to hear it again: the peer's first word on it comes about with its first answer, and
+    /// hyper would look next with the second request.
+    listen: AtomicWaker,
     /// Takes no more streams: it has ended, or the peer said that it will.
     retired: AtomicBool,
     has_served: AtomicBool,
@@ -72,10 +76,11 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
 }
 
 impl Http2 {
-    /// Says hello and starts the connection's task.
+    /// Says hello and starts the connection's task. Until the peer says how many streams it takes, so many are assumed.
     pub(super) async fn open(
         transport: Transport,
         opened: Opened,
+        streams: usize,
         background: &Weak<Background>,
         pool: Weak<Pool>,
     ) -> Result<Self, CallError> {
@@ -85,7 +90,7 @@ impl Http2 {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
-            .initial_max_send_streams(STREAMS)
+            .initial_max_send_streams(streams)
             .max_header_list_size(MAX_HEAD as u32)
             .handshake(TokioIo::new(wire));
         let (sender, mut connection) = handshake
@@ -94,7 +99,8 @@ impl Http2 {
         let now = Instant::now();
         let streams = Arc::new(Streams {
             open: AtomicUsize::new(0),
-            max: AtomicUsize::new(STREAMS),
+            max: AtomicUsize::new(streams),
+            listen: AtomicWaker::new(),
             retired: AtomicBool::new(false),
             has_served: AtomicBool::new(false),
             idle_since: Mutex::new(now),
@@ -104,6 +110,7 @@ impl Http2 {
         let shared = streams.clone();
         hyper::rt::Executor::execute(&tasks, async move {
             let _ended = poll_fn(|cx| {
+                shared.listen.register(cx.waker());
                 let polled = Pin::new(&mut connection).poll(cx);
                 shared.max.store(connection.current_max_send_streams(), Ordering::Relaxed);
                 polled
@@ -120,6 +127,11 @@ impl Http2 {
             opened,
             born: now,
         })
+    }
+
+    /// How many streams its peer takes at once, as last heard.
+    pub(super) fn max_streams(&self) -> usize {
+        self.streams.max.load(Ordering::Relaxed)
     }
 
     /// Takes a stream's place, if there is one.
@@ -188,6 +200,9 @@ impl Http2Stream {
                 return Err(self.head_failed(error.into_error(), was_handed_back));
             }
         };
+        if !self.is_reused {
+            self.streams.listen.wake();
+        }
         let head_at = Instant::now();
         timings.first_byte = Some(head_at.duration_since(sent_at));
         let (parts, mut incoming) = response.into_parts();
@@ -223,6 +238,7 @@ impl Http2Stream {
         };
         let (kind, detail) = match (self.streams.wire.end(), cause) {
             (End::Tls, _) => (Kind::Tls, "TLS failed before the answer's head was complete"),
+            (End::NotHttp2, _) => (Kind::Protocol, "the peer does not speak HTTP/2"),
             (_, Some(cause)) if cause.is_library() && !cause.is_io() => (Kind::Protocol, "the peer broke HTTP/2"),
             _ if was_refused => (Kind::Reset, "the peer refused the stream"),
             _ => (

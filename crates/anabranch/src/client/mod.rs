@@ -9,20 +9,25 @@ mod request;
 mod response;
 mod timings;
 mod pool;
+mod dialing;
 mod connection;
 mod http1;
+mod own;
+mod hyper1;
+mod rest;
 mod http2;
 mod wire;
 mod body;
 mod dial;
 mod dns;
+mod lookups;
 mod tls;
 
 pub use body::WireLimits;
 pub use dial::{Dial, DialLimits, Dialled, Io, Stream, TcpDial};
 pub use dns::Resolver;
-pub use endpoint::{BadEndpoint, Endpoint, HttpVersion, WireSettings};
-pub use request::{Prototype, Request};
+pub use endpoint::{BadEndpoint, Codec, Endpoint, HttpVersion, WireSettings};
+pub use request::{HeaderLines, Prototype, Request, Span};
 pub use response::Response;
 pub use timings::Timings;
 pub use tls::{ClientCertificate, Roots, TlsSettings};
@@ -39,6 +44,7 @@ use tokio::time::Instant;
 use self::body::Coding;
 use self::connection::{Answer, Exchange};
 use self::pool::Pool;
+use self::response::Headers;
 use crate::{Background, CallError, Deadline, Marks};
 
 /// How often an exchange looks after the pools of all endpoints on its way.
@@ -261,7 +267,7 @@ impl ClientBuilder {
 async fn decoded(answer: Answer, limits: &WireLimits) -> Result<Response, CallError> {
     let Answer {
         status,
-        mut headers,
+        headers,
         coding,
         body,
         ..
@@ -270,7 +276,8 @@ async fn decoded(answer: Answer, limits: &WireLimits) -> Result<Response, CallEr
         return Ok(Response::from_wire(status, headers, body));
     }
     let body = body::decode(body, coding, limits).await.map_err(CallError::after_send)?;
+    let mut headers = headers.into_map();
     headers.remove(header::CONTENT_ENCODING);
     headers.remove(header::CONTENT_LENGTH);
-    Ok(Response::from_wire(status, headers, body))
+    Ok(Response::from_wire(status, Headers::Map(headers), body))
 }

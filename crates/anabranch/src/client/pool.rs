@@ -19,12 +19,11 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Opened};
 use super::dial::{Dial, DialLimits, Progress};
+use super::dialing::{Dialed, Dialing};
 use super::endpoint::{Endpoint, HttpVersion};
 use super::http1::Http1;
-use super::http2::Http2;
+use super::http2::{Http2, STREAMS};
 use super::timings::Timings;
-use super::tls::Protocol;
-use super::wire::Transport;
 use crate::{Background, CallError, Deadline, Kind, Marks, Phase};
 
 /// Connections of 100 streams and more each; beyond these a call waits for a stream.
@@ -67,14 +66,9 @@ struct Waiter {
     progress: Arc<Progress>,
 }
 
-/// What a dial brought.
-enum Dialed {
-    Http1(Box<Http1>),
-    Http2(Http2),
-}
-
 /// What is let go, closed outside the lock: closing is a system call.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "the boxes are moved here as they are, not made for it")]
 struct Discarded(Vec<Box<Http1>>, Vec<Http2>);
 
 impl Pool {
@@ -126,7 +120,7 @@ impl Pool {
         // A stream gives its place back by being dropped.
         let Connection::Http1(mut connection) = connection else { return };
         let now = Instant::now();
-        if connection.rest(keep_alive, self.endpoint.settings(), now) {
+        if connection.begin_rest(keep_alive, self.endpoint.settings(), now) {
             self.hand_over(connection, now);
         }
     }
@@ -208,9 +202,7 @@ impl Pool {
         // A stream may have ended between the look and the queue.
         self.serve_streams();
         self.start_dials();
-        let is_dialing = self.lock().dialing > 0;
-        // Only a wait for streams has a limit of its own: a dial has one already.
-        marks.enter(Phase::Pool, (!is_dialing).then_some(self.endpoint.settings().pool_wait));
+        marks.enter(Phase::Pool, None);
         let mut waiting = Waiting {
             pool: self,
             receiver,
@@ -221,7 +213,9 @@ impl Pool {
             let phase = progress.watch(cx);
             if phase != last {
                 last = phase;
-                phase.into_iter().for_each(|phase| marks.enter(phase, None));
+                // Only a wait for a stream has a limit of its own: a dial has one already.
+                let limit = |phase| (phase == Phase::Pool).then_some(self.endpoint.settings().pool_wait);
+                phase.into_iter().for_each(|phase| marks.enter(phase, limit(phase)));
             }
             Pin::new(&mut waiting.receiver).poll(cx)
         })
@@ -283,6 +277,9 @@ impl Pool {
         let mut shelf = self.lock();
         let wanted = shelf.dials_wanted();
         shelf.dialing += wanted;
+        if shelf.dialing == 0 {
+            shelf.waiters.iter().for_each(|waiter| waiter.progress.enter(Phase::Pool));
+        }
         let watched: Vec<_> = shelf
             .waiters
             .iter()
@@ -309,6 +306,7 @@ impl Pool {
             dial: self.dial.clone(),
             background: self.background.clone(),
             pool: Arc::downgrade(self),
+            streams: self.lock().shared.iter().map(Http2::max_streams).min().unwrap_or(STREAMS),
         };
         let task = async move {
             let result = dialing.run(limits).await;
@@ -439,45 +437,6 @@ impl Drop for Report {
                 "the connection was not opened: the client is shutting down or has too many tasks",
             )));
         }
-    }
-}
-
-/// What opening a connection needs, apart from the pool it is for.
-struct Dialing {
-    endpoint: Endpoint,
-    dial: Arc<dyn Dial>,
-    background: Weak<Background>,
-    pool: Weak<Pool>,
-}
-
-impl Dialing {
-    /// Stream, TLS, HTTP. The connect timeout covers all but looking up.
-    async fn run(self, limits: DialLimits) -> Result<Dialed, CallError> {
-        let settings = self.endpoint.settings();
-        let dialled = self.dial.dial(self.endpoint.host(), self.endpoint.port(), limits.clone()).await?;
-        let deadline = Deadline::after(settings.connect_timeout.saturating_sub(dialled.connect.unwrap_or_default()));
-        let mut opened = Opened {
-            dns: dialled.dns,
-            connect: dialled.connect,
-            tls: None,
-        };
-        let (transport, protocol) = match self.endpoint.tls() {
-            None => (Transport::Plain(dialled.stream), Protocol::Http1),
-            Some(tls) => {
-                limits.enter(Phase::Tls);
-                let started = Instant::now();
-                let (stream, protocol) = tls.connect(dialled.stream, deadline).await?;
-                opened.tls = Some(started.elapsed());
-                (Transport::Tls(Box::new(stream)), protocol)
-            }
-        };
-        let speaks_http2 = protocol == Protocol::Http2 || settings.http == HttpVersion::Http2;
-        if !speaks_http2 {
-            return Http1::open(transport, opened).await.map(Dialed::Http1);
-        }
-        let hello = Http2::open(transport, opened, &self.background, self.pool.clone());
-        let late = |_elapsed| CallError::new(Kind::Connect, "HTTP/2 did not begin within the connect timeout").in_phase(Phase::Connect);
-        deadline.bound(hello).await.map_err(late)?.map(Dialed::Http2)
     }
 }
 

@@ -8,27 +8,54 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
 use http::Method;
 use http_body_util::Full;
 
 use super::endpoint::Endpoint;
 use crate::{CallError, Kind};
 
+/// Headers that many requests share, kept in the two forms that wires want.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderLines {
+    list: Vec<(HeaderName, HeaderValue)>,
+    /// The same as lines of HTTP/1.1.
+    text: Vec<u8>,
+}
+
+impl HeaderLines {
+    /// No headers.
+    pub fn new() -> Self {
+        HeaderLines::default()
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// [`Kind::Value`]: the header frames the message and is not the caller's to set.
+    pub fn push(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), CallError> {
+        refuse_framing(&name)?;
+        write_line(&mut self.text, name.as_str(), value.as_bytes());
+        self.list.push((name, value));
+        Ok(())
+    }
+
+    /// Whether there is one of that name.
+    pub fn has(&self, name: &HeaderName) -> bool {
+        self.list.iter().any(|(other, _)| other == name)
+    }
+}
+
 /// The method and the headers that many requests share.
 #[derive(Clone, Debug)]
 pub struct Prototype {
     method: Method,
-    headers: HeaderMap,
+    lines: HeaderLines,
 }
 
 impl Prototype {
     /// A prototype with no headers.
     pub fn new(method: Method) -> Self {
-        Prototype {
-            method,
-            headers: HeaderMap::new(),
-        }
+        Prototype { method, lines: HeaderLines::new() }
     }
 
     /// The same with one more header.
@@ -36,8 +63,7 @@ impl Prototype {
     /// # Errors
     /// [`Kind::Value`]: the header frames the message and is not the caller's to set.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Result<Self, CallError> {
-        refuse_framing(&name)?;
-        self.headers.append(name, value);
+        self.lines.push(name, value)?;
         Ok(self)
     }
 
@@ -47,11 +73,47 @@ impl Prototype {
     }
 }
 
-/// One request, not yet bound to an endpoint. Cloning is cheap: all parts are shared.
+/// The trace that a request belongs to, and its own span in it (W3C Trace Context): sent as `traceparent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The trace; not zero.
+    pub trace: u128,
+    /// The span; not zero.
+    pub span: u64,
+}
+
+impl Span {
+    /// A span of its own in the same trace.
+    pub fn child(self) -> Span {
+        Span { trace: self.trace, span: fastrand::u64(1..) }
+    }
+
+    /// Version 00, not sampled: 55 bytes (section 3.2 of the recommendation).
+    fn text(self) -> [u8; 55] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..35], &self.trace.to_be_bytes());
+        write_hex(&mut text[36..52], &self.span.to_be_bytes());
+        text
+    }
+}
+
+fn write_hex(out: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+/// One request, not yet bound to an endpoint.
 #[derive(Clone, Debug)]
 pub struct Request {
     prototype: Arc<Prototype>,
-    path: PathAndQuery,
+    /// Headers that this request shares with others of one occasion.
+    shared: Option<Arc<HeaderLines>>,
+    span: Option<Span>,
+    /// Path and query, checked.
+    path: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     content_type: Option<HeaderValue>,
     body: Bytes,
@@ -88,15 +150,30 @@ impl Request {
         if !path_and_query.starts_with('/') || !is_plain {
             return Err(CallError::new(Kind::Value, "the path must start with `/` and be percent-encoded"));
         }
-        let path = PathAndQuery::try_from(path_and_query)
-            .map_err(|error| CallError::new(Kind::Value, "the path cannot be sent").caused_by(error))?;
+        if path_and_query.len() > MAX_PATH {
+            return Err(CallError::new(Kind::Value, "the path is longer than 64 KiB"));
+        }
         Ok(Request {
             prototype,
-            path,
+            shared: None,
+            span: None,
+            path: path_and_query,
             headers: Vec::new(),
             content_type: None,
             body: Bytes::new(),
         })
+    }
+
+    /// The same with headers that it shares with other requests.
+    pub fn shared(mut self, lines: Arc<HeaderLines>) -> Self {
+        self.shared = Some(lines);
+        self
+    }
+
+    /// The same as part of a trace.
+    pub fn span(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
     }
 
     /// The same with one more header.
@@ -123,7 +200,7 @@ impl Request {
 
     /// The path and query, without the endpoint's base path.
     pub fn path_and_query(&self) -> &str {
-        self.path.as_str()
+        &self.path
     }
 
     /// The body.
@@ -136,7 +213,40 @@ impl Request {
         matches!(*self.method(), Method::GET | Method::HEAD | Method::OPTIONS)
     }
 
-    /// The request as HTTP/1.1 sends it: origin form and a `Host`.
+    /// Writes the head as HTTP/1.1 has it, without a map in between.
+    pub(super) fn write_http1(&self, endpoint: &Endpoint, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.method().as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(endpoint.base().as_bytes());
+        out.extend_from_slice(self.path.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        write_line(out, "host", endpoint.host_header().as_bytes());
+        let replaces_type = self.content_type.is_some() && self.prototype.lines.has(&header::CONTENT_TYPE);
+        if replaces_type {
+            let others = self.prototype.lines.list.iter().filter(|(name, _)| *name != header::CONTENT_TYPE);
+            others.for_each(|(name, value)| write_line(out, name.as_str(), value.as_bytes()));
+        } else {
+            out.extend_from_slice(&self.prototype.lines.text);
+        }
+        if let Some(shared) = &self.shared {
+            out.extend_from_slice(&shared.text);
+        }
+        if let Some(span) = self.span {
+            write_line(out, TRACEPARENT.as_str(), &span.text());
+        }
+        for (name, value) in &self.headers {
+            write_line(out, name.as_str(), value.as_bytes());
+        }
+        if let Some(content_type) = &self.content_type {
+            write_line(out, "content-type", content_type.as_bytes());
+        }
+        if !self.body.is_empty() || self.expects_body() {
+            write_line(out, "content-length", self.body.len().to_string().as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The request as hyper's HTTP/1.1 sends it: origin form and a `Host`.
     pub(super) fn to_http1(&self, endpoint: &Endpoint) -> Result<http::Request<Full<Bytes>>, CallError> {
         let mut headers = HeaderMap::with_capacity(self.header_count().max(HEADERS_OF_AN_ANSWER));
         headers.insert(header::HOST, endpoint.host_header().clone());
@@ -152,12 +262,16 @@ impl Request {
     }
 
     fn header_count(&self) -> usize {
-        self.prototype.headers.len() + self.headers.len() + 3
+        self.prototype.lines.list.len() + self.shared.as_ref().map_or(0, |shared| shared.list.len()) + self.headers.len() + 4
     }
 
     fn fill(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.prototype.headers {
+        let shared = self.shared.iter().flat_map(|shared| &shared.list);
+        for (name, value) in self.prototype.lines.list.iter().chain(shared) {
             headers.append(name.clone(), value.clone());
+        }
+        if let Some(value) = self.span.and_then(|span| HeaderValue::from_bytes(&span.text()).ok()) {
+            headers.append(TRACEPARENT, value);
         }
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
@@ -166,10 +280,14 @@ impl Request {
             headers.insert(header::CONTENT_TYPE, content_type.clone());
         }
         // hyper writes the length of a body that is there. An empty one it would leave out, and some servers then wait for it.
-        let expects_body = matches!(*self.method(), Method::POST | Method::PUT | Method::PATCH);
-        if expects_body && self.body.is_empty() {
+        if self.expects_body() && self.body.is_empty() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+    }
+
+    /// Whether servers wait for a length even where there is no body.
+    fn expects_body(&self) -> bool {
+        matches!(*self.method(), Method::POST | Method::PUT | Method::PATCH)
     }
 
     fn assemble(&self, uri: http::Uri, headers: HeaderMap) -> http::Request<Full<Bytes>> {
@@ -183,6 +301,17 @@ impl Request {
 
 /// hyper parses the answer's headers into the map of the request, so the map starts with room for a usual answer.
 const HEADERS_OF_AN_ANSWER: usize = 12;
+
+/// The longest path and query; also the most that a URI can hold.
+const MAX_PATH: usize = u16::MAX as usize - 1;
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
 
 fn refuse_framing(name: &HeaderName) -> Result<(), CallError> {
     /// Framing and hop-by-hop fields (RFC 9110 sections 6.4 to 7.8, RFC 9113 section 8.2.2), and `Expect`, which changes the exchange.

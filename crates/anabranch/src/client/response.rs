@@ -3,31 +3,39 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::own;
+
 /// A whole answer. The body has been read to its end and decoded; no connection is behind it any more.
 #[derive(Clone, Debug)]
 pub struct Response {
     status: u16,
-    headers: HeaderMap,
+    headers: Headers,
     body: Bytes,
+}
+
+/// Headers as their wire left them.
+#[derive(Clone, Debug)]
+pub(super) enum Headers {
+    Map(HeaderMap),
+    /// Lines `name:value`, names in lower case; looked through only when somebody asks.
+    Lines(Box<[u8]>),
 }
 
 impl Response {
     /// An answer that did not come over a wire: out of a cache, or in a test.
     pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        Response {
-            status,
-            headers: HeaderMap::new(),
-            body: body.into(),
-        }
+        Response { status, headers: Headers::Map(HeaderMap::new()), body: body.into() }
     }
 
-    pub(super) fn from_wire(status: u16, headers: HeaderMap, body: Bytes) -> Self {
+    pub(super) fn from_wire(status: u16, headers: Headers, body: Bytes) -> Self {
         Response { status, headers, body }
     }
 
     /// The same with one more header.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        let mut map = self.headers.into_map();
+        map.append(name, value);
+        self.headers = Headers::Map(map);
         self
     }
 
@@ -43,17 +51,27 @@ impl Response {
 
     /// The first header of that name as text; `None` also where its value is not visible ASCII. The case does not matter.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        let value = self.header_bytes(name)?;
+        let is_visible = value.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7e));
+        std::str::from_utf8(value).ok().filter(|_| is_visible)
     }
 
     /// The first header of that name as bytes.
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
-        self.headers.get(name).map(HeaderValue::as_bytes)
+        match &self.headers {
+            Headers::Map(map) => map.get(name).map(HeaderValue::as_bytes),
+            Headers::Lines(lines) => own::find(lines, name),
+        }
     }
 
     /// All headers, names in lower case. `content-encoding` and `content-length` are gone where the body was decoded.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        let (map, lines): (Option<&HeaderMap>, &[u8]) = match &self.headers {
+            Headers::Map(map) => (Some(map), &[]),
+            Headers::Lines(lines) => (None, lines),
+        };
+        let of_map = map.into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        of_map.chain(own::iter(lines))
     }
 
     /// The body; empty where the answer has none.
@@ -64,5 +82,21 @@ impl Response {
     /// The body, without a copy.
     pub fn into_body(self) -> Bytes {
         self.body
+    }
+}
+
+impl Headers {
+    /// The same as a map.
+    pub(super) fn into_map(self) -> HeaderMap {
+        let lines = match self {
+            Headers::Map(map) => return map,
+            Headers::Lines(lines) => lines,
+        };
+        let pairs = own::iter(&lines).filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?)));
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(name, value);
+        }
+        map
     }
 }

@@ -17,12 +17,58 @@ use super::dial::Stream;
 use super::tls;
 
 /// Interim answers (1xx) before the final one; more are a peer that never means to answer.
-const MAX_INTERIM: u32 = 16;
+pub(super) const MAX_INTERIM: u32 = 16;
 
 /// What bytes go through.
 pub(super) enum Transport {
     Plain(Stream),
     Tls(Box<TlsStream<Stream>>),
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
 }
 
 /// How a stream ended.
@@ -38,6 +84,8 @@ pub(super) enum End {
     Tls,
     /// Too many interim answers.
     Flood,
+    /// The peer's first frame is none of HTTP/2.
+    NotHttp2,
 }
 
 /// The facts, shared between the stream inside hyper and the exchange outside. Both run in one task at any time, so the
@@ -75,7 +123,8 @@ impl WireState {
             1 => End::Closed,
             2 => End::Reset,
             3 => End::Tls,
-            _ => End::Flood,
+            4 => End::Flood,
+            _ => End::NotHttp2,
         }
     }
 
@@ -98,31 +147,28 @@ impl WireState {
 pub(super) struct Wire {
     transport: Transport,
     state: Arc<WireState>,
-    /// Counts interim heads of HTTP/1.1; `None` for HTTP/2, which frames them itself.
-    heads: Option<HeadScanner>,
+    watch: Watch,
     exchange: u32,
 }
 
 impl Wire {
     pub(super) fn http1(transport: Transport) -> (Self, Arc<WireState>) {
-        Wire::new(transport, Some(HeadScanner::default()))
+        Wire::new(transport, Watch::Heads(HeadScanner::default()))
     }
 
     pub(super) fn http2(transport: Transport) -> (Self, Arc<WireState>) {
-        Wire::new(transport, None)
+        Wire::new(transport, Watch::Preface(0))
     }
 
-    fn new(transport: Transport, heads: Option<HeadScanner>) -> (Self, Arc<WireState>) {
+    fn new(transport: Transport, watch: Watch) -> (Self, Arc<WireState>) {
         let state = Arc::new(WireState::default());
-        (
-            Wire {
-                transport,
-                state: state.clone(),
-                heads,
-                exchange: 0,
-            },
-            state,
-        )
+        let wire = Wire {
+            transport,
+            state: state.clone(),
+            watch,
+            exchange: 0,
+        };
+        (wire, state)
     }
 
     fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -131,28 +177,47 @@ impl Wire {
             return Ok(());
         }
         self.state.read.store(true, Ordering::Relaxed);
-        let Some(heads) = &mut self.heads else { return Ok(()) };
-        let exchange = self.state.exchange.load(Ordering::Relaxed);
-        if self.exchange != exchange {
-            self.exchange = exchange;
-            *heads = HeadScanner::default();
-        }
-        if heads.scan(bytes) > MAX_INTERIM {
-            self.state.ended(End::Flood);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "too many interim answers"));
+        match &mut self.watch {
+            Watch::Heads(heads) => {
+                let exchange = self.state.exchange.load(Ordering::Relaxed);
+                if self.exchange != exchange {
+                    self.exchange = exchange;
+                    *heads = HeadScanner::default();
+                }
+                if heads.scan(bytes) > MAX_INTERIM {
+                    self.state.ended(End::Flood);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "too many interim answers"));
+                }
+            }
+            Watch::Preface(seen) if *seen <= FRAME_TYPE_AT => {
+                if bytes.get(FRAME_TYPE_AT - *seen).is_some_and(|kind| *kind != SETTINGS) {
+                    self.state.ended(End::NotHttp2);
+                }
+                *seen += bytes.len();
+            }
+            Watch::Preface(_) => {}
         }
         Ok(())
     }
 }
 
+/// What is looked for in the bytes that come.
+enum Watch {
+    /// Interim heads of HTTP/1.1.
+    Heads(HeadScanner),
+    /// That a peer's first frame over HTTP/2 is SETTINGS (RFC 9113 section 3.4); so many bytes were seen.
+    Preface(usize),
+}
+
+/// A frame begins with three bytes of length; then comes its type (RFC 9113 section 4.1).
+const FRAME_TYPE_AT: usize = 3;
+const SETTINGS: u8 = 4;
+
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         let before = buf.filled().len();
-        let read = ready!(match &mut wire.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        });
+        let read = ready!(Pin::new(&mut wire.transport).poll_read(cx, buf));
         if let Err(error) = read {
             wire.state.failed(&error);
             return Poll::Ready(Err(error));
@@ -177,35 +242,23 @@ impl Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        let written = match &mut wire.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
+        let written = Pin::new(&mut wire.transport).poll_write(cx, buf);
         wire.sent(written)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        let written = match &mut wire.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
+        let written = Pin::new(&mut wire.transport).poll_write_vectored(cx, bufs);
         wire.sent(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.transport {
-            Transport::Plain(stream) => stream.is_write_vectored(),
-            Transport::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        let flushed = match &mut wire.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        };
+        let flushed = Pin::new(&mut wire.transport).poll_flush(cx);
         if let Poll::Ready(Err(error)) = &flushed {
             wire.state.failed(error);
         }
@@ -213,10 +266,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
     }
 }
 

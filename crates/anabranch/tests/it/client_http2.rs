@@ -16,7 +16,7 @@ use tokio::time::{sleep, Instant};
 use crate::client::{get, ms, send, Network};
 
 /// Serves either HTTP: `/wait` answers after 100 ms, `/large` with 100 kB, any path with the version and itself.
-pub async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     serve_streams(stream, 200).await;
 }
 
@@ -56,17 +56,17 @@ mod peeked {
 
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-    pub struct PeekedPreface<S> {
+    pub(crate) struct PeekedPreface<S> {
         stream: S,
         first: Option<u8>,
     }
 
     impl<S: AsyncRead + Unpin> PeekedPreface<S> {
-        pub fn new(stream: S) -> Self {
+        pub(crate) fn new(stream: S) -> Self {
             PeekedPreface { stream, first: None }
         }
 
-        pub async fn is_http2(&mut self) -> bool {
+        pub(crate) async fn is_http2(&mut self) -> bool {
             self.first = self.stream.read_u8().await.ok();
             self.first == Some(b'P')
         }
@@ -159,8 +159,9 @@ async fn a_cancelled_stream_leaves_the_connection_to_the_others() {
 async fn who_finds_no_stream_waits_for_one_or_gets_another_connection() {
     let ((client, accepted), endpoint) = (peer(2), http2());
     let request = Request::get("/wait").unwrap();
-    // The peer's word on streams comes with its first frames; before it, ours counts.
+    // The peer's word on streams comes with its first answer; before it, ours counts.
     get(&client, &endpoint).await.unwrap();
+    sleep(ms(1)).await;
     let mut exchanges: FuturesUnordered<_> = (0..12).map(|_| send(&client, &endpoint, &request, WireLimits::default())).collect();
     while let Some((response, _)) = exchanges.next().await {
         assert_eq!(response.unwrap().status(), 200);
@@ -172,6 +173,7 @@ async fn who_finds_no_stream_waits_for_one_or_gets_another_connection() {
 async fn waiting_for_a_stream_has_a_limit_of_its_own() {
     let ((client, _), endpoint) = (peer(1), http2());
     get(&client, &endpoint).await.unwrap();
+    sleep(ms(1)).await;
     let request = Request::get("/wait").unwrap();
     let mut queued: FuturesUnordered<_> = (0..40)
         .map(|_| async {

@@ -1,5 +1,6 @@
 //! Tests of the engine through its public face, on a clock that stands still unless a test says otherwise.
 #![expect(clippy::disallowed_methods, reason = "tests play the peers and the callers: they spawn, and sleep on the paused clock")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod cancel;
 mod deadline;
@@ -7,3 +8,7 @@ mod gather;
 mod gathering;
 mod scope;
 mod background;
+mod compute;
+mod client;
+mod client_http2;
+mod client_sockets;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{listed, lookup, read_clean, ACTIVITY};
 use crate::config::model::{ActionConfig, HttpConfig, ReplyConfig, SlashConfig};
-use crate::config::{compile, read, Faults, Node, NodeKind, Style};
+use crate::config::{compile, keys, read, Faults, MapLookup, Node, NodeKind, Style};
 
 #[test]
 fn the_activity_page_is_read() {
@@ -166,4 +166,43 @@ fn json_is_read_as_well_and_so_are_windows_files() {
     let config = read_clean(&windows);
     let path = &config.routes[0].path;
     assert_eq!(&windows[path.span.start..path.span.end], "/activity/{id:int}");
+}
+
+/// The reference page lies beside the crates, not in this one, so it is read when the test runs.
+fn reference_page() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/config.md")).unwrap()
+}
+
+#[test]
+fn every_file_on_the_reference_page_compiles() {
+    let page = reference_page();
+    let files: Vec<&str> = page
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(files.len() >= 4);
+    let lookup = MapLookup::new()
+        .with_env("PORT", "8080")
+        .with_env("SHOP_HOST", "shop.svc")
+        .with_env("SHOP_KEY", "k")
+        .with_file("shop.token", "t\n")
+        .with_file("certs/ca.pem", &certificate());
+    for file in files {
+        compile("docs/reference/config.md", file, &lookup).unwrap_or_else(|faults| panic!("{file}\n{faults}"));
+    }
+}
+
+fn certificate() -> String {
+    rcgen::generate_simple_self_signed(["shop.svc".to_owned()]).unwrap().cert.pem()
+}
+
+#[test]
+fn the_reference_page_has_every_key() {
+    let page = reference_page();
+    for section in keys::ALL {
+        for key in section.known.iter().chain(section.planned) {
+            assert!(page.contains(&format!("`{key}`")), "`{key}` of {}", section.of);
+        }
+    }
 }

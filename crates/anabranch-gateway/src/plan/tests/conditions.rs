@@ -7,8 +7,7 @@ fn condition(text: &str) -> String {
     let plan = plan(&with_calls(&format!(
         "      a: shop /a\n      c: {{ get: shop /, when: '{text}' }}\n"
     )));
-    let when = plan.routes[0].calls[1].when.as_ref().map(show).unwrap();
-    when
+    plan.routes[0].calls[1].when.as_ref().map(show).unwrap()
 }
 
 fn show(condition: &Condition) -> String {

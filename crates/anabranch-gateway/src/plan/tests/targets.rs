@@ -8,6 +8,8 @@ use super::*;
 fn a_reference_goes_as_far_as_it_can() {
     check_target("shop /a/$id/$id-x", "/a/<$id>/<$id>-x?");
     check_target("shop /a/${id}.json", "/a/<$id>.json?");
+    check_target("shop /a/$tag.0?t=$tag&u=$tag[]", "/a/<$tag.0>?t=<$tag>&u=<$tag[]>");
+    check_says(&with_call("shop /a?t=$tag.x"), "`tag` is a parameter and has no fields");
     check_target("shop /a/$id.?x=$$5", "/a/<$id>.?x=$5");
     check_target("shop /a?b=$lang,$page&c=$header.x-beta", "/a?b=<$lang>,<$page>&c=<$header.x-beta>");
     let text = with_calls("      a: shop /a\n      b: shop /b/$a.x.0.y?ids=$a.list[].id&z=${a.n}9\n");
