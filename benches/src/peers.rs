@@ -1,90 +1,186 @@
-//! The gateways that are compared, each started on its own port and pinned to the gateway's core.
+//! The gateways that are compared: how each is started and asked. What they run stands in `benches/peers`, what they need is put into
+//! `benches/target/peers` by `scripts/bench`; one that is not there is skipped, with the reason.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crate::upstream::PARTS;
-
-/// The core of the gateways; load and upstreams have the other.
-pub const GATEWAY_CORE: &str = "0";
-/// The core of load and upstreams.
-pub const LOAD_CORE: &str = "1";
-
-/// A gateway that runs. Killed and reaped when dropped.
-pub struct Peer {
-    pub name: &'static str,
-    pub url: String,
-    child: Child,
+/// Where things are.
+pub struct Places {
+    /// The binary of anabranch.
+    pub gateway: PathBuf,
+    /// `benches/peers`: programs and configs.
+    pub peers: PathBuf,
+    /// `benches/target/peers`: what was installed.
+    pub installed: PathBuf,
+    /// A folder for this run.
+    pub run: PathBuf,
 }
+
+/// A gateway.
+pub struct Peer {
+    /// Its folder in `benches/peers` and its name in the results.
+    pub id: &'static str,
+    /// Its name in tables.
+    pub title: &'static str,
+    /// Whether `scripts/bench quick` has it.
+    pub quick: bool,
+    /// The folder in `benches/target/peers` that it needs, if any.
+    needs: Option<&'static str>,
+    command: fn(&Peer, &Places, &Path) -> Result<Command, String>,
+}
+
+/// All of them, in the order of the tables; the first is the one that it is about.
+pub const ALL: [Peer; 8] = [
+    Peer { id: ANABRANCH, title: "anabranch", quick: true, needs: None, command: anabranch },
+    Peer { id: NGINX_LUA, title: "nginx + Lua", quick: true, needs: Some("nginx"), command: nginx },
+    Peer { id: NGINX_SSI, title: "nginx SSI", quick: true, needs: Some("nginx"), command: nginx },
+    Peer { id: "axum-reqwest", title: "axum + reqwest", quick: true, needs: None, command: axum },
+    Peer { id: "node-fastify", title: "Node fastify + undici", quick: false, needs: Some("node-fastify"), command: node },
+    Peer { id: TAILCALL, title: "Tailcall", quick: false, needs: Some(TAILCALL), command: tailcall },
+    Peer { id: "krakend", title: "KrakenD", quick: false, needs: Some("krakend"), command: krakend },
+    Peer { id: "python-aiohttp", title: "Python aiohttp + uvloop", quick: false, needs: Some("python-aiohttp"), command: python },
+];
+
+/// What it is about.
+pub const ANABRANCH: &str = "anabranch";
+/// Ratios are to this one,
+pub const NGINX_LUA: &str = "nginx-lua";
+/// and to this one.
+pub const NGINX_SSI: &str = "nginx-ssi";
+const TAILCALL: &str = "tailcall";
 
 impl Peer {
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Its version.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn version(&self, places: &Places) -> Result<String, String> {
+        let Some(needs) = self.needs else { return Ok(self.own_version(places)) };
+        let installed = places.installed.join(needs);
+        if let Ok(reason) = fs::read_to_string(installed.join("skipped")) {
+            return Err(reason.trim().to_owned());
+        }
+        let file = installed.join(if self.id == NGINX_SSI { "version-ssi" } else { "version" });
+        fs::read_to_string(file).map(|version| version.trim().to_owned()).map_err(|_| "not installed; scripts/bench installs it".to_owned())
+    }
+
+    fn own_version(&self, places: &Places) -> String {
+        if self.id != ANABRANCH {
+            return format!("axum {}, reqwest {}, tokio {}", locked("axum"), locked("reqwest"), locked("tokio"));
+        }
+        let said = Command::new(&places.gateway).arg("--version").output();
+        said.map_or_else(|_| "unknown".to_owned(), |said| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    }
+
+    /// The command that runs it; `folder` is empty and its own.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn command(&self, places: &Places, folder: &Path) -> Result<Command, String> {
+        (self.command)(self, places, folder)
+    }
+
+    /// The request for a page, with `{id}` in it.
+    ///
+    /// # Errors
+    /// The request's file is missing.
+    pub fn request(&self, places: &Places) -> Result<String, String> {
+        if self.id != TAILCALL {
+            return Ok("GET /page/{id} HTTP/1.1\r\nhost: 127.0.0.1:18200\r\n\r\n".to_owned());
+        }
+        let body = read(&places.peers.join("tailcall/request.json"))?;
+        let body = body.trim_end();
+        let length = body.replace("{id}", "123456").len();
+        let head = "POST /graphql HTTP/1.1\r\nhost: 127.0.0.1:18200\r\ncontent-type: application/json\r\n";
+        Ok(format!("{head}content-length: {length}\r\n\r\n{body}"))
+    }
+
+    /// The member of its answer that holds the parts.
+    pub fn inside(&self) -> Option<&'static str> {
+        (self.id == TAILCALL).then_some("data")
+    }
+
+    fn folder(&self, places: &Places) -> PathBuf {
+        places.peers.join(self.id)
+    }
+
+    fn installed(&self, places: &Places) -> PathBuf {
+        places.installed.join(self.needs.unwrap_or(self.id))
     }
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn anabranch(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
+    let mut command = Command::new(&places.gateway);
+    command.args(["serve", "--cores", "1"]).arg(peer.folder(places).join("gateway.yaml"));
+    Ok(command)
+}
+
+/// nginx with the packages' own modules, from where they were unpacked.
+fn nginx(peer: &Peer, places: &Places, folder: &Path) -> Result<Command, String> {
+    let root = peer.installed(places);
+    fs::create_dir_all(folder.join("tmp")).map_err(|error| error.to_string())?;
+    for file in fs::read_dir(peer.folder(places)).map_err(|error| error.to_string())?.flatten() {
+        fs::copy(file.path(), folder.join(file.file_name())).map_err(|error| error.to_string())?;
     }
-}
-
-/// The gateway itself.
-pub fn anabranch(binary: &str, folder: &Path, upstream: u16, port: u16) -> Option<Peer> {
-    let mut sources = String::new();
-    let mut calls = String::new();
-    for (offset, part) in PARTS.iter().enumerate() {
-        sources.push_str(&format!("  {part}: {{ url: \"http://127.0.0.1:{}\", in_flight: 20000, queue: 20000, pool: 20000 }}\n", upstream + offset as u16));
-        calls.push_str(&format!("      {part}: {part} /{part}/$id\n"));
+    for (name, target) in [("modules", "usr/lib/nginx/modules"), ("lua", "usr/share/lua/5.1")] {
+        symlink(root.join(target), folder.join(name)).map_err(|error| error.to_string())?;
     }
-    let config = format!(
-        "listen: 127.0.0.1:{port}\ndefaults: {{ timeout: 4s, retry: 1 }}\nsources:\n{sources}routes:\n  GET /page/{{id:int}}:\n    deadline: 5s\n    need: [activity, items]\n    calls:\n{calls}"
-    );
-    let file = write(folder, "gateway.yaml", &config);
-    let child = pinned(binary).args(["serve", "--cores", "1"]).arg(file).stderr(Stdio::null()).spawn().ok()?;
-    Some(Peer { name: "anabranch", url: format!("http://127.0.0.1:{port}/page/7"), child })
+    // Started by root, its worker would be `nobody`, who may not read this folder.
+    let is_root = fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0);
+    let directives = if is_root { "daemon off; user root;" } else { "daemon off;" };
+    let mut command = Command::new(root.join("usr/sbin/nginx"));
+    command.env("LD_LIBRARY_PATH", read(&root.join("libraries"))?.trim());
+    command.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "stderr", "-g", directives]);
+    Ok(command)
 }
 
-/// nginx with server-side includes: twelve subrequests, run at once, joined as text.
-pub fn nginx_ssi(folder: &Path, upstream: u16, port: u16) -> Option<Peer> {
-    let mut upstreams = String::new();
-    let mut locations = String::new();
-    let mut page = Vec::new();
-    for (offset, part) in PARTS.iter().enumerate() {
-        upstreams.push_str(&format!("  upstream {part} {{ server 127.0.0.1:{}; keepalive 20000; keepalive_requests 100000000; }}\n", upstream + offset as u16));
-        locations.push_str(&format!("    location /{part}/ {{ internal; proxy_pass http://{part}; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}\n"));
-        page.push(format!("\"{part}\":<!--# include virtual=\"/{part}/7\" -->"));
+/// axum and reqwest, built beside this binary.
+fn axum(_peer: &Peer, _places: &Places, _folder: &Path) -> Result<Command, String> {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    Ok(Command::new(this.with_file_name("axum-reqwest")))
+}
+
+fn node(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
+    let mut command = Command::new("node");
+    command.arg(peer.installed(places).join("server.mjs")).env("NODE_ENV", "production");
+    Ok(command)
+}
+
+fn python(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
+    let mut command = Command::new(peer.installed(places).join("venv/bin/python"));
+    command.arg(peer.folder(places).join("server.py"));
+    Ok(command)
+}
+
+fn krakend(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
+    let installed = peer.installed(places);
+    let config = peer.folder(places).join("krakend.json");
+    let full = installed.join("bin/krakend-ce");
+    let mut command = Command::new(if full.exists() { &full } else { &installed.join("bin/krakend") });
+    if full.exists() {
+        command.args(["run", "-c"]);
     }
-    let web = folder.join("www");
-    fs::create_dir_all(web.join("page")).ok()?;
-    fs::write(web.join("page/7"), format!("{{{}}}", page.join(","))).ok()?;
-    let config = format!(
-        "worker_processes 1;\nerror_log /dev/null crit;\npid {0}/nginx.pid;\ndaemon off;\nworker_rlimit_nofile 100000;\nevents {{ worker_connections 50000; }}\nhttp {{\n  access_log off;\n  client_body_temp_path {0}/b;\n  proxy_temp_path {0}/p;\n  fastcgi_temp_path {0}/f;\n  uwsgi_temp_path {0}/u;\n  scgi_temp_path {0}/s;\n  keepalive_requests 100000000;\n  default_type application/json;\n{upstreams}  server {{\n    listen 127.0.0.1:{port};\n    location /page/ {{ root {1}; ssi on; ssi_types application/json; }}\n{locations}  }}\n}}\n",
-        folder.display(),
-        web.display()
-    );
-    let file = write(folder, "nginx.conf", &config);
-    let child = pinned("nginx").arg("-c").arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-    Some(Peer { name: "nginx SSI", url: format!("http://127.0.0.1:{port}/page/7"), child })
+    command.arg(config).env("GOMAXPROCS", "1").env("USAGE_DISABLE", "1");
+    Ok(command)
 }
 
-/// axum and reqwest, from this binary.
-pub fn axum(upstream: u16, port: u16) -> Option<Peer> {
-    let this = std::env::current_exe().ok()?;
-    let child = pinned(this.to_str()?).args(["axum", &format!("127.0.0.1:{port}"), &upstream.to_string()]).stdout(Stdio::null()).spawn().ok()?;
-    Some(Peer { name: "axum + reqwest", url: format!("http://127.0.0.1:{port}/page/7"), child })
+fn tailcall(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
+    let installed = peer.installed(places);
+    let config = read(&installed.join("config"))?;
+    let mut command = Command::new(installed.join("bin/tailcall"));
+    command.arg("start").arg(peer.folder(places).join(config.trim())).env("TAILCALL_TRACKER", "false");
+    Ok(command)
 }
 
-fn pinned(program: &str) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", GATEWAY_CORE, program]);
-    command
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    fs::write(&path, text).expect("a writable folder");
-    path
+/// The version of a crate that this benchmark was built with.
+fn locked(name: &str) -> &'static str {
+    let lock = include_str!("../Cargo.lock");
+    let wanted = format!("name = \"{name}\"\nversion = \"");
+    lock.split_once(&wanted).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown")
 }

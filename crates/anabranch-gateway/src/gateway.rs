@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anabranch::client::{Prototype, WireLimits, WireSettings};
-use anabranch::policy::{Backoff, RetrySettings};
+use anabranch::policy::{RetrySettings, RetryStatuses};
 use anabranch::{Attempt, Client, Source};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -60,8 +60,7 @@ impl Gateway {
     /// A source's endpoint or TLS settings cannot be used.
     pub fn build(plan: Plan) -> Result<Arc<Gateway>, BuildError> {
         let sources = plan.sources.iter().map(source).collect::<Result<Vec<_>, _>>()?;
-        let prototypes = crate::connector::prototypes(&plan);
-        let setups = plan.routes.iter().map(|route| route.calls.iter().map(|call| CallSetup::new(call, &prototypes)).collect()).collect();
+        let setups = plan.routes.iter().map(|route| route.calls.iter().map(|call| CallSetup::new(&plan, route, call)).collect()).collect();
         let dependents = plan.routes.iter().map(run::dependents).collect();
         let router = Router::new(&plan);
         Ok(Arc::new(Gateway { plan, router, sources, setups, dependents, requests: AtomicUsize::new(0), stopping: AtomicBool::new(false) }))
@@ -235,7 +234,7 @@ impl Core {
         let (parts, body) = request.into_parts();
         let matched = match self.find(&parts.method, parts.uri.path()) {
             Ok(matched) => matched,
-            Err(problem) => return problem.into_answer(),
+            Err(unrouted) => return unrouted.into_answer(),
         };
         if body.len() as u64 > self.body_max(&matched) {
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes").into_answer();
@@ -244,12 +243,13 @@ impl Core {
         self.run(matched, Asked { query, headers: &parts.headers, body, peer: None }).await
     }
 
-    /// The route of a method and path, or 404 or 405.
-    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Result<Matched<'p>, Problem> {
+    /// The route of a method and path, or what is answered without one: 404, 405, or the methods of a path to OPTIONS.
+    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Result<Matched<'p>, Unrouted> {
         match self.0.gateway.router.find(method, path) {
             Find::Route(matched) => Ok(matched),
-            Find::MethodNotAllowed(allow) => Err(Problem::method_not_allowed(allow)),
-            Find::NotFound => Err(Problem::not_found()),
+            Find::MethodNotAllowed(allow) if *method == Method::OPTIONS => Err(Unrouted::Options(allow)),
+            Find::MethodNotAllowed(allow) => Err(Unrouted::Problem(Problem::method_not_allowed(allow))),
+            Find::NotFound => Err(Unrouted::Problem(Problem::not_found())),
         }
     }
 
@@ -267,11 +267,36 @@ impl Core {
     }
 }
 
+/// A request that no route answers.
+pub(crate) enum Unrouted {
+    Problem(Problem),
+    /// OPTIONS of a path whose routes have these methods (RFC 9110 section 9.3.7).
+    Options(String),
+}
+
+impl Unrouted {
+    pub(crate) fn into_answer(self) -> Answer {
+        match self {
+            Unrouted::Problem(problem) => problem.into_answer(),
+            Unrouted::Options(allow) => {
+                let mut headers = HeaderMap::new();
+                if let Ok(allow) = allow.parse() {
+                    headers.insert(http::header::ALLOW, allow);
+                }
+                headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+                Answer { status: StatusCode::NO_CONTENT, headers, body: Bytes::new(), trace: None }
+            }
+        }
+    }
+}
+
 /// How attempts of a call are made.
 pub(crate) fn call_settings(call: &crate::plan::CallPlan) -> anabranch::CallSettings {
+    let is_ok = |status: &u16| call.ok.find(*status).is_some();
+    let statuses = [429, 502, 503, 504].into_iter().filter(is_ok).fold(RetryStatuses::ALL, RetryStatuses::without);
     anabranch::CallSettings {
         timeout: call.timeout,
-        retry: RetrySettings { retries: call.retry, backoff: Backoff::INTERACTIVE },
+        retry: RetrySettings { retries: call.retry, statuses, ..RetrySettings::ONCE_MORE },
         idempotent: call.idempotent,
         limits: WireLimits { max_body: call.max_body, first_byte: call.first_byte, body_idle: Some(call.body_idle), ..WireLimits::default() },
     }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::ask::OnClient;
 use crate::client::{BadEndpoint, Endpoint, WireLimits, WireSettings};
-use crate::policy::{Backoff, Balance, Budget, Limiter, Rate, RetrySettings};
+use crate::policy::{Balance, Budget, Limiter, Rate, RetrySettings};
 use crate::Client;
 
 /// An HTTP service that calls go to. Cheap to clone; all clones, on all threads, share its limits.
@@ -56,7 +56,7 @@ pub struct CallSettings {
 impl Default for CallSettings {
     /// One retry after 25 to 250 ms, no attempt timeout.
     fn default() -> Self {
-        CallSettings { timeout: None, retry: RetrySettings { retries: 1, backoff: Backoff::INTERACTIVE }, idempotent: false, limits: WireLimits::default() }
+        CallSettings { timeout: None, retry: RetrySettings::ONCE_MORE, idempotent: false, limits: WireLimits::default() }
     }
 }
 

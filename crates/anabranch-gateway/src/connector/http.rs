@@ -1,17 +1,16 @@
 //! HTTP calls: the request out of the templates, the value out of the answer.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anabranch::client::{Prototype, Request, Response};
 use anabranch::{CallError, CallReport, CallSettings, Deadline, Kind, Settled, Source};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::headers::SharedHeaders;
 use crate::gateway::{Core, SharedPrototype, call_settings};
 use crate::json;
-use crate::plan::{Action, CallPlan, HttpAction, OkEntry, Plan};
+use crate::plan::{Action, CallPlan, HttpAction, OkEntry, Plan, Root, RoutePlan};
 use crate::render::{self, RenderFault};
 use crate::respond::cache_control::Freshness;
 use crate::respond::reply::freshness;
@@ -25,43 +24,37 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("anabranch/", e
 pub(crate) struct CallSetup {
     settings: CallSettings,
     prototype: Option<SharedPrototype>,
+    /// Headers let in that carry credentials and go out with this call, as they came or inside something else.
+    pub(crate) credentials: Vec<usize>,
 }
 
-/// The prototypes of a plan's requests, by source and method.
-pub(crate) type Prototypes = HashMap<(usize, Method), SharedPrototype>;
-
-/// Builds them all.
-pub(crate) fn prototypes(plan: &Plan) -> Prototypes {
-    let actions = plan.routes.iter().flat_map(|route| &route.calls).filter_map(|call| match &call.action {
-        Action::Http(action) => Some(action),
-        Action::Value(_) => None,
-    });
-    let mut prototypes = Prototypes::new();
-    for action in actions {
-        prototypes.entry((action.source, action.method.clone())).or_insert_with(|| Arc::new(prototype(plan, action)));
-    }
-    prototypes
-}
-
-/// A source's own headers win over ours; those that frame a message were refused when the config was compiled.
+/// What every request of a call says. A call's own headers win over its source's, and those over ours; what frames a message was
+/// refused when the config was compiled.
 fn prototype(plan: &Plan, action: &HttpAction) -> Prototype {
     let ours = [(header::USER_AGENT, USER_AGENT), (header::ACCEPT, JSON), (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"))];
     let theirs = &plan.sources[action.source].headers;
     let set_by_source = |name: &HeaderName| theirs.iter().any(|(other, _)| other == name);
+    let set_by_call = |name: &HeaderName| action.headers.iter().any(|(other, _)| other == name);
     let ours = ours.into_iter().filter(|(name, _)| !set_by_source(name));
-    ours.chain(theirs.iter().cloned()).fold(Prototype::new(action.method.clone()), |prototype, (name, value)| {
+    ours.chain(theirs.iter().cloned()).filter(|(name, _)| !set_by_call(name)).fold(Prototype::new(action.method.clone()), |prototype, (name, value)| {
         prototype.clone().header(name, value).unwrap_or(prototype)
     })
 }
 
 impl CallSetup {
     /// The setup of one call.
-    pub(crate) fn new(call: &CallPlan, prototypes: &Prototypes) -> CallSetup {
-        let prototype = match &call.action {
-            Action::Http(action) => prototypes.get(&(action.source, action.method.clone())).cloned(),
-            Action::Value(_) => None,
+    pub(crate) fn new(plan: &Plan, route: &RoutePlan, call: &CallPlan) -> CallSetup {
+        let (prototype, passed) = match &call.action {
+            Action::Http(action) => (Some(Arc::new(prototype(plan, action))), &action.pass[..]),
+            Action::Value(_) => (None, &[][..]),
         };
-        CallSetup { settings: call_settings(call), prototype }
+        let named = call.references().into_iter().filter_map(|reference| match reference.root {
+            Root::Header(index) => Some(index),
+            _ => None,
+        });
+        let is_credential = |header: &usize| plan.credentials.contains(&route.headers[*header]);
+        let credentials = passed.iter().copied().chain(named).filter(is_credential).collect();
+        CallSetup { settings: call_settings(call), prototype, credentials }
     }
 }
 

@@ -4,4 +4,4 @@ mod headers;
 mod http;
 
 pub(crate) use headers::SharedHeaders;
-pub(crate) use http::{CallEnd, CallSetup, exchange, prototypes, request};
+pub(crate) use http::{CallEnd, CallSetup, exchange, request};

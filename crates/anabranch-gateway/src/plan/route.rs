@@ -237,7 +237,11 @@ fn need(route: &RouteConfig, reply: &Reply, parts: &[usize], calls: &[CallPlan],
             fault(faults, name, what, "need the call whose `else` it is");
         }
     }
-    if let Reply::Only(index) = reply {
+    // An empty list says that nothing fails this reply.
+    let never_fails = written.is_some_and(<[_]>::is_empty);
+    if let Reply::Only(index) = reply
+        && !never_fails
+    {
         needs.retain(|need| need != index);
         needs.push(*index);
     }

@@ -42,6 +42,8 @@ pub enum PartState {
     Stale,
     /// Its `else` stands in, because of this.
     Fallback(Kind),
+    /// It was not asked, since what this reference names is missing; its `else` stands in.
+    FallbackMissing(String),
     /// It was not asked since this reference has no value.
     Skipped(String),
     /// It failed and is null.
@@ -79,7 +81,7 @@ impl PartState {
         match self {
             PartState::Ok | PartState::Items { .. } => "ok",
             PartState::Stale => "stale",
-            PartState::Fallback(_) => "fallback",
+            PartState::Fallback(_) | PartState::FallbackMissing(_) => "fallback",
             PartState::Skipped(_) => "skipped",
             PartState::Failed(kind) => kind.as_str(),
         }
@@ -124,7 +126,7 @@ fn member(part: &PartAccount<'_>) -> String {
         PartState::Stale => _ = write!(text, ";age={}", integer(part.age.as_secs())),
         PartState::Fallback(kind) => _ = write!(text, ";kind={kind};ms={}", integer(part.ms)),
         PartState::Failed(_) => _ = write!(text, ";ms={}", integer(part.ms)),
-        PartState::Skipped(reference) => push_string_parameter(&mut text, "missing", reference),
+        PartState::Skipped(reference) | PartState::FallbackMissing(reference) => push_string_parameter(&mut text, "missing", reference),
         PartState::Ok | PartState::Items { .. } => {}
     }
     text
@@ -177,7 +179,7 @@ fn write_details(out: &mut Vec<u8>, part: &PartAccount<'_>) {
                 PartState::Stale => format!(",\"age\":{}", part.age.as_secs()),
                 PartState::Fallback(kind) => format!(",\"kind\":\"{kind}\",\"ms\":{}", part.ms),
                 PartState::Failed(_) => format!(",\"ms\":{}", part.ms),
-                PartState::Skipped(_) | PartState::Ok | PartState::Items { .. } => String::new(),
+                PartState::Skipped(_) | PartState::FallbackMissing(_) | PartState::Ok | PartState::Items { .. } => String::new(),
             }
         }
     };

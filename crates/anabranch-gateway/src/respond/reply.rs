@@ -22,6 +22,8 @@ use crate::run::{Ended, Known, Lost, needs};
 pub(crate) struct Joined<'a> {
     pub(crate) core: &'a Core,
     pub(crate) route: &'a RoutePlan,
+    /// Index of the route.
+    pub(crate) index: usize,
     pub(crate) inputs: &'a Inputs,
     pub(crate) ended: Vec<Option<Ended>>,
     pub(crate) lost: Option<Lost>,
@@ -118,16 +120,17 @@ impl Joined<'_> {
 
     fn cache_control(&self, is_complete: bool, sets_cookie: bool) -> HeaderValue {
         let is_get = matches!(self.route.method, http::Method::GET | http::Method::HEAD);
-        let parts: Vec<Freshness> = self.route.parts.iter().map(|call| self.end(*call).and_then(|ended| ended.freshness).unwrap_or_default()).collect();
+        // Every call that was asked counts, also one that is no part: the reply was made of it.
+        let asked = |ended: &&Ended| ended.started.is_some() || !ended.satisfies();
+        let parts: Vec<Freshness> = self.ended.iter().flatten().filter(asked).filter_map(|ended| ended.freshness).collect();
         let caching = ReplyCaching { parts: &parts, is_get, is_complete, passed_credential: self.passed_credential(), sets_cookie };
         cache_control::cache_control(&caching)
     }
 
     /// Whether any call carried a credential of the client.
     fn passed_credential(&self) -> bool {
-        let credentials = &self.core.gateway().plan().credentials;
-        let sent = |header: &usize| self.inputs.headers[*header].is_some() && credentials.contains(&self.route.headers[*header]);
-        self.route.calls.iter().any(|call| matches!(&call.action, Action::Http(action) if action.pass.iter().any(sent)))
+        let setups = &self.core.gateway().setups[self.index];
+        setups.iter().flat_map(|setup| &setup.credentials).any(|header| self.inputs.headers[*header].is_some())
     }
 
     fn failure(&self) -> Answer {
@@ -151,10 +154,12 @@ impl Joined<'_> {
 
     /// Calls without which this reply fails and which have no value.
     fn failed_needs(&self) -> impl Iterator<Item = usize> + '_ {
-        let by_parts = self.route.need == Need::OnePart && !matches!(self.route.reply, Reply::Only(_));
+        let by_parts = self.route.need == Need::OnePart;
         (0..self.route.calls.len()).filter(move |call| {
             let needed = if by_parts { self.route.parts.contains(call) } else { needs(self.route, *call) };
-            needed && self.end(*call).is_some_and(|ended| !ended.satisfies())
+            // What was cancelled because another need failed is not why.
+            let failed = |ended: &Ended| !ended.satisfies() && ended.outcome.kind() != Some(anabranch::Kind::Cancelled);
+            needed && self.end(*call).is_some_and(failed)
         })
     }
 
@@ -200,6 +205,7 @@ impl Joined<'_> {
     fn account(&self, call: usize) -> Option<PartAccount<'_>> {
         let plan = &self.route.calls[call];
         let (state, took) = match self.end(call) {
+            Some(Ended { missing: Some(missing), took, .. }) => (PartState::FallbackMissing(missing.clone()), *took),
             Some(ended) => (PartState::of(&ended.outcome), ended.took),
             None => (PartState::Failed(anabranch::Kind::Cancelled), Duration::ZERO),
         };

@@ -26,6 +26,8 @@ pub(crate) struct Ended {
     pub(crate) forward: Vec<(HeaderName, HeaderValue)>,
     /// What was done for it.
     pub(crate) report: CallReport,
+    /// What it would have needed, where it was not asked for want of it and its `else` stands in.
+    pub(crate) missing: Option<String>,
 }
 
 /// An answer whose status is no success.
@@ -43,7 +45,7 @@ impl Ended {
             Ok(value) => Outcome::Ok(value),
             Err(error) => Outcome::Failed(error),
         };
-        Ended { outcome, started, took, refusal: end.refusal, freshness: end.freshness, forward: end.forward, report: end.report }
+        Ended { outcome, started, took, refusal: end.refusal, freshness: end.freshness, forward: end.forward, report: end.report, missing: None }
     }
 
     /// A call that failed without an answer.
@@ -67,7 +69,7 @@ impl Ended {
     }
 
     fn bare(outcome: Outcome<Bytes>, started: Option<Duration>, took: Duration) -> Ended {
-        Ended { outcome, started, took, refusal: None, freshness: None, forward: Vec::new(), report: CallReport::default() }
+        Ended { outcome, started, took, refusal: None, freshness: None, forward: Vec::new(), report: CallReport::default(), missing: None }
     }
 
     /// Its value; None where the part is null for want of one.
@@ -98,7 +100,10 @@ impl Ended {
         let Some(value) = value else { return self };
         let error = match self.outcome {
             Outcome::Failed(error) => error,
-            Outcome::Skipped(missing) => CallError::new(Kind::Cancelled, format!("not asked: `{}` is missing", missing.unwrap_or_default())),
+            Outcome::Skipped(missing) => {
+                self.missing = missing;
+                CallError::new(Kind::Cancelled, "not asked: something that it needs is missing")
+            }
             settled => {
                 self.outcome = settled;
                 return self;

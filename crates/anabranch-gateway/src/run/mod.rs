@@ -16,7 +16,7 @@ pub(crate) use scope::Known;
 use crate::connector::{CallEnd, SharedHeaders};
 use crate::gateway::{Answer, Asked, Core};
 use crate::inputs::Inputs;
-use crate::plan::{Need, Otherwise, Reply, RoutePlan};
+use crate::plan::{Need, Otherwise, RoutePlan};
 use crate::respond::problem::Problem;
 use crate::respond::reply::Joined;
 use crate::route::Matched;
@@ -36,7 +36,7 @@ pub(crate) async fn answer(core: &Core, matched: Matched<'_>, asked: Asked<'_>) 
     let mut run = Run::new(core, index, &inputs, &shared, arrived, deadline);
     run.drive().await;
     let Run { ended, lost, .. } = run;
-    Joined { core, route, inputs: &inputs, ended, lost, arrived }.into_answer()
+    Joined { core, route, index, inputs: &inputs, ended, lost, arrived }.into_answer()
 }
 
 /// For each call, the calls that wait for it.
@@ -88,6 +88,8 @@ pub(crate) struct Run<'a> {
     calls_made: usize,
     /// Needs that have not ended.
     needs_left: usize,
+    /// Whether the grace after the last need has begun to run; once it is over nothing starts.
+    is_cut: bool,
     /// Set once the reply is certain to fail.
     lost: Option<Lost>,
 }
@@ -116,13 +118,13 @@ impl<'a> Run<'a> {
             unmet,
             calls_made: 0,
             needs_left: (0..route.calls.len()).filter(|call| needs(route, *call)).count(),
+            is_cut: false,
             lost: None,
         }
     }
 
     /// Runs until every call has ended, the reply is certain to fail, or time is up.
     async fn drive(&mut self) {
-        let mut cut = false;
         loop {
             while self.lost.is_none() && let Some(call) = self.ready.pop() {
                 self.begin(call);
@@ -130,9 +132,9 @@ impl<'a> Run<'a> {
             if self.lost.is_some() {
                 break;
             }
-            if let Some(grace) = self.route.grace && !cut && self.needs_left == 0 {
+            if let Some(grace) = self.route.grace && !self.is_cut && self.needs_left == 0 {
                 self.under_way.cut(self.calls_until.within(grace));
-                cut = true;
+                self.is_cut = true;
             }
             match self.under_way.next().await {
                 Some(finished) => self.finish(finished),
@@ -148,8 +150,8 @@ impl<'a> Run<'a> {
         let started = self.started[call].map(|started| started.duration_since(self.arrived));
         let ended = match settled {
             Settled::Done(end) => Ended::of(end, started, took),
-            Settled::TimedOut => Ended::failed(CallError::new(Kind::Timeout, "still under way when the reply had to leave"), started, took),
-            Settled::Cancelled(_) => Ended::failed(CallError::new(Kind::Cancelled, "the reply no longer needed it"), started, took),
+            Settled::TimedOut => Ended::failed(late(), started, took),
+            Settled::Cancelled(_) => Ended::failed(not_needed(), started, took),
             Settled::Panicked(message) => Ended::failed(CallError::new(Kind::Panic, message), started, took),
         };
         self.settle(call, ended);
@@ -222,7 +224,8 @@ impl<'a> Run<'a> {
     fn close_the_rest(&mut self) {
         for finished in self.under_way.cancel(anabranch::Why::FailFast) {
             let started = self.started[finished.key].map(|started| started.duration_since(self.arrived));
-            self.ended[finished.key] = Some(Ended::failed(CallError::new(Kind::Cancelled, "the reply no longer needed it"), started, finished.took));
+            let error = if self.calls_until.has_passed() { late() } else { not_needed() };
+            self.ended[finished.key] = Some(Ended::failed(error, started, finished.took));
         }
         for (call, ended) in std::mem::take(&mut self.falling) {
             self.ended[call] = Some(ended);
@@ -230,8 +233,15 @@ impl<'a> Run<'a> {
     }
 }
 
+fn late() -> CallError {
+    CallError::new(Kind::Timeout, "still under way when the reply had to leave")
+}
+
+fn not_needed() -> CallError {
+    CallError::new(Kind::Cancelled, "the reply no longer needed it")
+}
+
 /// Whether the reply fails without this call.
 pub(crate) fn needs(route: &RoutePlan, call: usize) -> bool {
-    let by_list = matches!(&route.need, Need::All(needs) if needs.contains(&call));
-    by_list || matches!(route.reply, Reply::Only(only) if only == call)
+    matches!(&route.need, Need::All(needs) if needs.contains(&call))
 }

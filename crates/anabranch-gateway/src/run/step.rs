@@ -1,5 +1,7 @@
 //! The start of one call: its condition, its request, and what is known without asking anybody.
 
+use std::time::Duration;
+
 use anabranch::{CallError, Kind};
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -35,10 +37,13 @@ impl Run<'_> {
             Ok(request) => request,
             Err(fault) => return self.cannot_render(call, fault),
         };
+        if self.is_cut && self.under_way.end().has_passed() {
+            return self.settle(call, Ended::failed(super::not_needed(), None, Duration::ZERO));
+        }
         self.calls_made += 1;
         if self.calls_made > gateway.plan.max_calls {
             let error = CallError::new(Kind::TooMany, format!("more than {} calls for one request", gateway.plan.max_calls));
-            return self.settle(call, Ended::failed(error, None, std::time::Duration::ZERO));
+            return self.settle(call, Ended::failed(error, None, Duration::ZERO));
         }
         self.started[call] = Some(Instant::now());
         let source = &gateway.sources[action.source];
@@ -59,7 +64,7 @@ impl Run<'_> {
             }
             RenderFault::BadValue { reference, why, .. } => {
                 let error = CallError::new(Kind::Value, format!("`{reference}` {why}"));
-                self.settle(call, Ended::failed(error, None, std::time::Duration::ZERO));
+                self.settle(call, Ended::failed(error, None, Duration::ZERO));
             }
         }
     }

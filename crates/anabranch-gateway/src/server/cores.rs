@@ -13,7 +13,7 @@ use anabranch::{Background, Deadline};
 use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::coop::unconstrained;
+use tokio::task::{coop::unconstrained, yield_now};
 
 use super::stop::Stop;
 use crate::gateway::Core;
@@ -75,7 +75,9 @@ impl CoreHandle {
 pub async fn accept(listener: TcpListener, cores: Vec<CoreHandle>, stop: Stop) {
     let mut door = Door::new(listener, stop);
     while let Some((socket, peer)) = door.next().await {
-        if let Some(core) = cores.iter().min_by_key(|core| core.connections()) {
+        // A core whose thread has died would look idle for ever.
+        let alive = cores.iter().filter(|core| !core.sockets.is_closed());
+        if let Some(core) = alive.min_by_key(|core| core.connections()) {
             core.hand_over(socket, peer);
         }
     }
@@ -99,7 +101,7 @@ impl Door {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.stop.requested() => self.next_late()?,
+                () = self.stop.requested() => self.next_late().await?,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
@@ -112,8 +114,10 @@ impl Door {
         }
     }
 
-    fn next_late(&mut self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    async fn next_late(&mut self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
         self.late = self.late.checked_sub(1)?;
+        // The runtime looks at its sockets between two turns; who has just come is not seen before.
+        yield_now().await;
         unconstrained(self.listener.accept()).now_or_never()
     }
 }

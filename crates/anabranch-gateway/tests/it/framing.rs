@@ -165,15 +165,12 @@ async fn heads_that_can_be_read_in_two_ways_are_refused() {
         "GET /item/1 HTTP/1.1\rhost: a",
         "GET /item/1 HTTP/1.1\r\n\x20host: a\r\nhost: a",
         "GET  /item/1 HTTP/1.1\r\nhost: a",
-        "GET /item/1  HTTP/1.1\r\nhost: a",
-        "GET /item/1 HTTP/1.1 \r\nhost: a",
         "GET\t/item/1\tHTTP/1.1\r\nhost: a",
         "GET /item/1 HTTP/1.1\r\nhost a",
         "GET /item/1 HTTP/1.1 x\r\nhost: a",
         "GET item/1 HTTP/1.1\r\nhost: a",
         "GET /item/1#x HTTP/1.1\r\nhost: a",
         "GET /item/\01 HTTP/1.1\r\nhost: a",
-        "GET /item/1 http/1.1\r\nhost: a",
         "G\0ET /item/1 HTTP/1.1\r\nhost: a",
         "CONNECT gateway:80 HTTP/1.1\r\nhost: a",
         "GET /item/1",
@@ -184,8 +181,8 @@ async fn heads_that_can_be_read_in_two_ways_are_refused() {
     requests.push("GET /item/1 HTTP/1.1\nhost: a\n\n".to_string());
     requests.push("GET /item/1 HTTP/1.1\r\nhost: a\r\n\n".to_string());
     check_refused(400, &requests).await;
-    let versions = ["GET /item/1 HTTP/2.0\r\nhost: a\r\n\r\n", "GET /item/1 HTTP/1.2\r\nhost: a\r\n\r\n", "GET /item/1 HTTP/0.9\r\nhost: a\r\n\r\n"];
-    check_refused(505, &versions.map(str::to_string)).await;
+        let versions = ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9", "http/1.1", " HTTP/1.1", "HTTPS/1.1"];
+    check_refused(505, &versions.map(|version| get(&format!("GET /item/1 {version}\r\nhost: a")))).await;
     let old = ["POST /order HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "POST /order HTTP/1.0\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}"];
     check_refused(400, &old.map(str::to_string)).await;
 }

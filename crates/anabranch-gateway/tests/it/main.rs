@@ -8,5 +8,8 @@ mod specs;
 mod setup;
 mod sockets;
 mod framing;
+mod nginx;
 mod tls;
 mod faults;
+mod drain;
+mod leaks;

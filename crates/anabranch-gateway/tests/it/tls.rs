@@ -7,6 +7,7 @@ use anabranch_gateway::config::MapLookup;
 use anabranch_gateway::{compile, Gateway};
 use anabranch_testkit::{serve, Reply, Served, TcpUpstream, Upstream};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -161,8 +162,14 @@ async fn a_client_certificate_is_shown_where_the_config_has_one() {
 async fn peers_that_are_no_tls_servers() {
     let ours = Authority::new();
     let good = good().await;
-    let plain = format!("url: '{}', tls: {{ ca: $file.ca.pem }}", good.url().replace("http://", "https://"));
-    let page = BadPart::start(&good, &plain, ms(1500), &files(&ours)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let source = format!("url: 'https://{}', tls: {{ ca: $file.ca.pem }}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _left = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    });
+    let page = BadPart::start(&good, &source, ms(1500), &files(&ours)).await;
     assert_eq!(page.outcome("a server without TLS").await, "tls");
 
     // The backlog answers for it: the connection opens, and nobody ever says a word.

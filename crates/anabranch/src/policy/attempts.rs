@@ -14,6 +14,36 @@ pub struct RetrySettings {
     pub retries: u32,
     /// The rest before a retry.
     pub backoff: Backoff,
+    /// The statuses that are worth another attempt.
+    pub statuses: RetryStatuses,
+}
+
+/// Which of the statuses 429, 502, 503 and 504 are worth another attempt; no others ever are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryStatuses(u8);
+
+impl RetryStatuses {
+    /// All four.
+    pub const ALL: RetryStatuses = RetryStatuses(0b1111);
+
+    /// The same without one, for a caller to whom it is an answer like any other.
+    pub fn without(self, status: u16) -> Self {
+        RetryStatuses(self.0 & !Self::bit(status))
+    }
+
+    fn has(self, status: u16) -> bool {
+        self.0 & Self::bit(status) != 0
+    }
+
+    fn bit(status: u16) -> u8 {
+        match status {
+            429 => 1,
+            502 => 2,
+            503 => 4,
+            504 => 8,
+            _ => 0,
+        }
+    }
 }
 
 /// How an attempt ended, as far as the scheduler cares.
@@ -40,11 +70,10 @@ pub enum Next {
 }
 
 impl RetrySettings {
+    /// One retry, soon.
+    pub const ONCE_MORE: RetrySettings = RetrySettings { retries: 1, backoff: Backoff::INTERACTIVE, statuses: RetryStatuses::ALL };
     /// No retries.
-    pub const NONE: RetrySettings = RetrySettings {
-        retries: 0,
-        backoff: Backoff::INTERACTIVE,
-    };
+    pub const NONE: RetrySettings = RetrySettings { retries: 0, ..RetrySettings::ONCE_MORE };
 
     /// Decides after the `made`-th attempt (1 is the first) of a call that may be sent twice.
     ///
@@ -57,6 +86,7 @@ impl RetrySettings {
             return Next::Finish;
         }
         let floor = match end {
+            AttemptEnd::Answered { status, .. } if !self.statuses.has(status) => return Next::Finish,
             AttemptEnd::Answered { status: 502 | 504, .. } => Duration::ZERO,
             AttemptEnd::Answered { status: 503, retry_after } => retry_after.unwrap_or_default(),
             AttemptEnd::Answered {
@@ -78,10 +108,7 @@ mod tests {
     use super::*;
 
     const LEFT: Duration = Duration::from_secs(2);
-    const TWICE: RetrySettings = RetrySettings {
-        retries: 1,
-        backoff: Backoff::INTERACTIVE,
-    };
+    const TWICE: RetrySettings = RetrySettings::ONCE_MORE;
 
     fn answered(status: u16, retry_after: Option<Duration>) -> AttemptEnd<'static> {
         AttemptEnd::Answered { status, retry_after }
@@ -99,6 +126,13 @@ mod tests {
         for status in [200, 204, 301, 400, 404, 409, 500, 501] {
             assert_eq!(TWICE.next(1, answered(status, None), LEFT, 1), Next::Finish, "{status}");
         }
+    }
+
+    #[test]
+    fn a_status_that_the_caller_takes_for_an_answer_ends_the_call() {
+        let settings = RetrySettings { statuses: RetryStatuses::ALL.without(503).without(404), ..TWICE };
+        assert_eq!(settings.next(1, answered(503, None), LEFT, 1), Next::Finish);
+        assert!(again(settings.next(1, answered(502, None), LEFT, 1)));
     }
 
     #[test]

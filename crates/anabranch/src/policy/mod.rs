@@ -19,4 +19,4 @@ pub use slots::Slot;
 pub use balance::{Balance, Picked};
 pub use backoff::Backoff;
 pub use budget::{Budget, Token};
-pub use attempts::{AttemptEnd, Next, RetrySettings};
+pub use attempts::{AttemptEnd, Next, RetrySettings, RetryStatuses};

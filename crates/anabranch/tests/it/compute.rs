@@ -21,6 +21,9 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// The limit where a thread is to be lost: short, but at twice this even a busy machine has run a job that does nothing.
+const BRIEF: Duration = Duration::from_millis(150);
+
 /// One thread, and limits that no test comes to unless it is about them.
 fn roomy() -> ComputeSettings {
     ComputeSettings {
@@ -36,18 +39,35 @@ fn soon() -> Deadline {
 
 /// Closed until it is opened; jobs wait here as slow native code would, without asking their context.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar)>);
+struct Gate(Arc<(Mutex<AtGate>, Condvar)>);
+
+#[derive(Default)]
+struct AtGate {
+    open: bool,
+    arrived: usize,
+}
 
 impl Gate {
     fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        self.0.0.lock().unwrap().open = true;
         self.0.1.notify_all();
     }
 
     fn pass(&self) {
-        let closed = self.0.0.lock().unwrap();
-        let passed = self.0.1.wait_timeout_while(closed, Duration::from_secs(30), |open| !*open).unwrap();
+        let mut gate = self.0.0.lock().unwrap();
+        gate.arrived += 1;
+        let passed = self
+            .0
+            .1
+            .wait_timeout_while(gate, Duration::from_secs(30), |gate| !gate.open)
+            .unwrap();
         assert!(!passed.1.timed_out(), "the test forgot to open the gate");
+    }
+
+    /// Waits until so many jobs are in their closures. A job that is only counted as running may still be a thread that is
+    /// about to begin.
+    async fn reached_by(&self, jobs: usize) {
+        eventually("jobs have come to the gate", || self.0.0.lock().unwrap().arrived == jobs).await;
     }
 }
 
@@ -68,9 +88,9 @@ fn assert_whole(counts: ComputeCounts) {
 
 /// A job in its own task that holds a thread until the gate opens; returns once it runs.
 async fn hold_a_thread(compute: &Compute, gate: &Gate) -> tokio::task::JoinHandle<Result<(), ComputeError>> {
-    let (compute_too, gate, running) = (compute.clone(), gate.clone(), compute.counts().running);
-    let task = tokio::spawn(async move { compute_too.run("hold", soon(), move |_| gate.pass()).await });
-    eventually("the thread is held", || compute.counts().running == running + 1).await;
+    let (compute, passes) = (compute.clone(), gate.clone());
+    let task = tokio::spawn(async move { compute.run("hold", soon(), move |_| passes.pass()).await });
+    gate.reached_by(1).await;
     task
 }
 
@@ -130,7 +150,7 @@ async fn a_busy_label_delays_itself_and_not_the_others() {
     let (gate, order) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
     let held = hold_a_thread(&compute, &gate).await;
     let mut jobs = JoinSet::new();
-    for (label, count) in [("loud", 20), ("quiet", 3)] {
+    for (label, count) in [("loud", 20), ("quiet", 1)] {
         for _ in 0..count {
             let (compute, order) = (compute.clone(), order.clone());
             jobs.spawn(async move {
@@ -143,15 +163,15 @@ async fn a_busy_label_delays_itself_and_not_the_others() {
             });
         }
     }
-    eventually("all wait", || compute.counts().waiting == 23).await;
+    eventually("all wait", || compute.counts().waiting == 21).await;
     gate.open();
     held.await.unwrap().unwrap();
     while let Some(ended) = jobs.join_next().await {
         assert_eq!(ended.unwrap(), Ok(()));
     }
     let order = order.lock().unwrap();
-    let last_quiet = order.iter().rposition(|label| *label == "quiet").unwrap();
-    assert!(last_quiet < 12, "three turns of a job each, not after the 20: {order:?}");
+    let quiet = order.iter().position(|label| *label == "quiet").unwrap();
+    assert!(quiet < 3, "a turn of its own, not after the 20 that came before it: {order:?}");
 }
 
 #[tokio::test]
@@ -196,7 +216,7 @@ async fn a_running_job_is_told_that_its_caller_left_and_is_counted_until_it_stop
     };
     let mut job = Box::pin(job);
     assert!(poll_once(&mut job).await.is_pending());
-    eventually("it runs", || compute.counts().running == 1).await;
+    gate.reached_by(1).await;
     gate.open();
     assert!(poll_once(&mut job).await.is_pending());
     drop(job);
@@ -234,13 +254,12 @@ async fn a_deadline_that_passes_in_the_queue_takes_the_job_out() {
 #[tokio::test]
 async fn a_deadline_that_passed_is_seen_when_the_turn_comes() {
     let compute = Compute::new(roomy());
-    let (gate, started, deadline) = (Gate::default(), Arc::new(AtomicBool::new(false)), Deadline::after(ms(10)));
+    let (gate, started) = (Gate::default(), Arc::new(AtomicBool::new(false)));
     let held = hold_a_thread(&compute, &gate).await;
-    let sets = started.clone();
+    let (sets, deadline) = (started.clone(), Deadline::after(ms(100)));
     let mut late = Box::pin(compute.run("late", deadline, move |_| sets.store(true, SeqCst)));
     let mut next = Box::pin(compute.run("next", soon(), |_| ()));
-    let waits = poll_once(&mut late).await.is_pending();
-    assert!(waits || deadline.has_passed());
+    assert!(poll_once(&mut late).await.is_pending());
     assert!(poll_once(&mut next).await.is_pending());
     while !deadline.has_passed() {
         std::thread::park_timeout(deadline.left());
@@ -274,18 +293,18 @@ async fn a_job_that_asks_is_stopped_at_its_limit_or_its_deadline() {
     );
     let short = Compute::new(roomy());
     assert_eq!(
-        short.run("deadline", Deadline::after(ms(20)), note()).await,
+        short.run("deadline", Deadline::after(ms(300)), note()).await,
         Err(ComputeError::TimedOut)
     );
     eventually("both have stopped", || compute.counts().stopped + short.counts().stopped == 2).await;
     let ran = ran.lock().unwrap();
     assert!(ran[0] >= ms(199) && ran[1] < ms(10_000), "{ran:?}");
-    assert_eq!((compute.counts().overran, short.counts().overran), (0, 0));
+    assert_eq!(short.counts().overran, 0);
 }
 
 #[tokio::test]
 async fn a_lost_thread_is_replaced_and_joins_again_or_ends() {
-    let compute = Compute::new(ComputeSettings { limit: ms(20), ..roomy() });
+    let compute = Compute::new(ComputeSettings { limit: BRIEF, ..roomy() });
     let gate = Gate::default();
     let stuck = |gate: Gate| compute.run("stuck", soon(), move |_| gate.pass());
     assert_eq!(
@@ -323,9 +342,9 @@ async fn a_lost_thread_is_replaced_and_joins_again_or_ends() {
 /// The watcher rests when nothing runs; it has to wake up for what comes then.
 #[tokio::test]
 async fn a_thread_lost_after_a_quiet_time_is_found_too() {
-    let compute = Compute::new(ComputeSettings { limit: ms(5), ..roomy() });
+    let compute = Compute::new(ComputeSettings { limit: ms(50), ..roomy() });
     compute.run("first", soon(), |_| ()).await.unwrap();
-    sleep(ms(100)).await;
+    sleep(ms(250)).await;
     let gate = Gate::default();
     let passes = gate.clone();
     assert_eq!(
@@ -338,7 +357,7 @@ async fn a_thread_lost_after_a_quiet_time_is_found_too() {
 
 #[tokio::test]
 async fn waiting_jobs_move_on_when_the_only_thread_is_lost() {
-    let compute = Compute::new(ComputeSettings { limit: ms(20), ..roomy() });
+    let compute = Compute::new(ComputeSettings { limit: BRIEF, ..roomy() });
     let gate = Gate::default();
     let held = hold_a_thread(&compute, &gate).await;
     assert_eq!(compute.run("waits", soon(), |_| 1).await, Ok(1), "behind a job that does not end");
@@ -375,7 +394,7 @@ async fn a_panic_is_contained_and_named() {
         PanicsWhenDropped
     }));
     assert!(poll_once(&mut left).await.is_pending());
-    eventually("it runs", || compute.counts().running == 1).await;
+    gate.reached_by(1).await;
     drop(left);
     gate.open();
     assert_eq!(compute.run("next", soon(), |_| 7).await, Ok(7), "by the same thread");
@@ -401,7 +420,7 @@ async fn dropping_the_last_handle_ends_the_threads_after_their_job() {
     for job in &mut running {
         assert!(poll_once(job).await.is_pending());
     }
-    eventually("both run", || compute.counts().running == 2).await;
+    gate.reached_by(2).await;
     drop(running);
     drop(compute);
     assert_eq!(census.alive(), 2, "nobody waited for them, nobody killed them");
@@ -421,7 +440,7 @@ async fn a_job_may_hold_the_last_handle() {
         sets.store(true, SeqCst);
     }));
     assert!(poll_once(&mut job).await.is_pending());
-    eventually("it runs", || compute.counts().running == 1).await;
+    gate.reached_by(1).await;
     drop(job);
     drop(compute);
     gate.open();
