@@ -68,7 +68,7 @@ impl Failure {
 pub(super) fn not_connected(error: tokio_postgres::Error) -> CallError {
     if let Some(fault) = error.as_db_error() {
         // The password or the database will be as wrong a moment later; a server that starts, stops or is full will not.
-        let is_refusal = !matches!(kind_of(fault.code()).0, Kind::Reset | Kind::Limit);
+        let is_refusal = kind_of(fault.code()).0 != Kind::Reset;
         let kind = if is_refusal { Kind::Status } else { Kind::Connect };
         return CallError::new(kind, detail(fault, Words::Keep)).in_phase(Phase::Connect);
     }
@@ -123,7 +123,7 @@ fn kind_of(code: &SqlState) -> (Kind, After) {
         // The server shuts down, crashed, starts, or ended this session (57P05: idle for too long).
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => (Kind::Reset, After::Broken),
         // Too many sessions.
-        "53300" => (Kind::Limit, After::Broken),
+        "53300" => (Kind::Reset, After::Broken),
         // The connection (class 08), or a transaction that idled for too long and took its session with it.
         code if code.starts_with("08") => (Kind::Reset, After::Broken),
         "25P03" | "25P04" => (Kind::Reset, After::Broken),

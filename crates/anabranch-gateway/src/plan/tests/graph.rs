@@ -159,7 +159,7 @@ fn a_reply_needs_what_it_is_made_of() {
     assert_eq!(need("    need: []\n"), Need::All(vec![]));
     assert_eq!(need("    reply: { only: b }\n"), Need::All(vec![1]));
     assert_eq!(need("    reply: { only: b }\n    need: [a]\n"), Need::All(vec![0, 1]));
-    assert_eq!(need("    reply: { only: b }\n    need: []\n"), Need::All(vec![1]));
+    assert_eq!(need("    reply: { only: b }\n    need: []\n"), Need::All(vec![]));
     let fixed = plan(&graph(
         "    reply: { value: { id: $id, at: [1, x] } }\n",
         "      a: { post: shop /a }\n",
