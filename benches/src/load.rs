@@ -18,7 +18,7 @@ use crate::poll::Poll;
 /// What to ask for, how often, and what is right.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Job {
-    /// `127.0.0.1:18200`.
+    /// `127.0.0.1:19200`.
     pub address: String,
     /// The request, with `{id}` and `{route}` where the six digits of an id and the three of a route's number go.
     pub request: String,

@@ -8,9 +8,9 @@ pub const PARTS: [&str; 12] =
     ["activity", "items", "prices", "stock", "rules", "banners", "coupons", "profile", "cart", "rank", "comments", "recommend"];
 /// The first port of the services; each has the next one. Fixed, so that the peers' configs can be run by hand, and so that two
 /// benchmarks cannot run at once.
-pub const FIRST_SERVICE: u16 = 18_100;
+pub const FIRST_SERVICE: u16 = 19_100;
 /// The port of every gateway.
-pub const GATEWAY: u16 = 18_200;
+pub const GATEWAY: u16 = 19_200;
 /// The size of a part's body unless a scene says otherwise.
 pub const BODY_BYTES: usize = 1_000;
 /// Requests ask for ids of six digits, one after another.

@@ -88,12 +88,12 @@ impl Peer {
     /// The request's file is missing.
     pub fn request(&self, places: &Places) -> Result<String, String> {
         if self.id != TAILCALL {
-            return Ok("GET /page/{id} HTTP/1.1\r\nhost: 127.0.0.1:18200\r\n\r\n".to_owned());
+            return Ok("GET /page/{id} HTTP/1.1\r\nhost: 127.0.0.1:19200\r\n\r\n".to_owned());
         }
         let body = read(&places.peers.join("tailcall/request.json"))?;
         let body = body.trim_end();
         let length = body.replace("{id}", "123456").len();
-        let head = "POST /graphql HTTP/1.1\r\nhost: 127.0.0.1:18200\r\ncontent-type: application/json\r\n";
+        let head = "POST /graphql HTTP/1.1\r\nhost: 127.0.0.1:19200\r\ncontent-type: application/json\r\n";
         Ok(format!("{head}content-length: {length}\r\n\r\n{body}"))
     }
 
@@ -158,9 +158,12 @@ fn krakend(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, Stri
     let installed = peer.installed(places);
     let config = peer.folder(places).join("krakend.json");
     let full = installed.join("bin/krakend-ce");
-    let mut command = Command::new(if full.exists() { &full } else { &installed.join("bin/krakend") });
+    let mut command;
     if full.exists() {
+        command = Command::new(full);
         command.args(["run", "-c"]);
+    } else {
+        command = Command::new(installed.join("bin/krakend"));
     }
     command.arg(config).env("GOMAXPROCS", "1").env("USAGE_DISABLE", "1");
     Ok(command)

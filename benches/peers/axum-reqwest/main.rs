@@ -10,8 +10,8 @@ use axum::{Json, Router};
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
 
-const LISTEN: &str = "127.0.0.1:18200";
-const FIRST_SERVICE: u16 = 18100;
+const LISTEN: &str = "127.0.0.1:19200";
+const FIRST_SERVICE: u16 = 19100;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const PARTS: [&str; 12] =
     ["activity", "items", "prices", "stock", "rules", "banners", "coupons", "profile", "cart", "rank", "comments", "recommend"];

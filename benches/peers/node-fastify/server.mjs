@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import { Pool } from 'undici'
 
 const parts = ['activity', 'items', 'prices', 'stock', 'rules', 'banners', 'coupons', 'profile', 'cart', 'rank', 'comments', 'recommend']
-const pools = parts.map((_, n) => new Pool(`http://127.0.0.1:${18100 + n}`, { connections: 2000, headersTimeout: 10_000, bodyTimeout: 10_000 }))
+const pools = parts.map((_, n) => new Pool(`http://127.0.0.1:${19100 + n}`, { connections: 2000, headersTimeout: 10_000, bodyTimeout: 10_000 }))
 
 const app = Fastify()
 app.get('/page/:id', async (request) => {
@@ -15,4 +15,4 @@ app.get('/page/:id', async (request) => {
   }))
   return Object.fromEntries(parts.map((part, n) => [part, values[n]]))
 })
-await app.listen({ host: '127.0.0.1', port: 18200, backlog: 4096 })
+await app.listen({ host: '127.0.0.1', port: 19200, backlog: 4096 })

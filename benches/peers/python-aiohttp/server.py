@@ -17,7 +17,7 @@ async def part(name: str, port: int, number: str):
 
 async def page(request: web.Request) -> web.Response:
     number = request.match_info["id"]
-    values = await asyncio.gather(*(part(name, 18100 + n, number) for n, name in enumerate(PARTS)))
+    values = await asyncio.gather(*(part(name, 19100 + n, number) for n, name in enumerate(PARTS)))
     return web.json_response(dict(zip(PARTS, values)))
 
 
@@ -30,4 +30,4 @@ async def client(_app: web.Application):
 app = web.Application()
 app.router.add_get(r"/page/{id:\d+}", page)
 app.cleanup_ctx.append(client)
-web.run_app(app, host="127.0.0.1", port=18200, backlog=4096, access_log=None, loop=uvloop.new_event_loop())
+web.run_app(app, host="127.0.0.1", port=19200, backlog=4096, access_log=None, loop=uvloop.new_event_loop())

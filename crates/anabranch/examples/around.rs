@@ -20,9 +20,11 @@ async fn greeting(address: SocketAddr) -> io::Result<String> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
     let address = anabranch_testkit::closed_port().await?;
+    let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(80));
     let settings = RetrySettings {
         retries: 20,
-        backoff: Backoff::new(Duration::from_millis(10), Duration::from_millis(80)),
+        backoff,
+        ..RetrySettings::NONE
     };
     let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
 

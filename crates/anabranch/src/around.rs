@@ -145,7 +145,11 @@ mod tests {
     }
 
     fn times(retries: u32, backoff: Backoff) -> RetrySettings {
-        RetrySettings { retries, backoff }
+        RetrySettings {
+            retries,
+            backoff,
+            ..RetrySettings::NONE
+        }
     }
 
     async fn after(delay: Duration) {

@@ -16,6 +16,7 @@
 //! attempts would starve others. Rate comes before in-flight so that nobody holds a place while waiting for a token. The attempt's
 //! timeout starts after both: time in our own queues is not the endpoint's fault.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,7 +36,7 @@ pub struct CallReport {
 }
 
 /// One try of a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Attempt {
     /// When it started, from the start of the call.
     pub started: Duration,
@@ -62,106 +63,113 @@ impl Source {
     pub async fn call(&self, client: &Client, request: &Request, settings: &CallSettings, deadline: Deadline) -> (Result<Response, CallError>, CallReport) {
         let shared = self.shared();
         let started = Instant::now();
+        let call = Call { source: shared, client, request, settings, deadline, started, replicas: shared.replicas.load_full() };
         let mut report = CallReport::default();
-        let result = attempts(shared, client, request, settings, deadline, started, &mut report).await;
-        report.took = started.elapsed();
+        let result = call.attempts(&mut report).await;
+        report.took = report.attempts.last().map_or(Duration::ZERO, |last| last.started + last.took);
         let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
         (result.map_err(|error| error.of_call(&shared.name, made, report.took)), report)
     }
 }
 
-/// Layer 5: attempts until one settles the call.
-async fn attempts(
-    source: &Shared,
-    client: &Client,
-    request: &Request,
-    settings: &CallSettings,
+/// One call on its way.
+struct Call<'a> {
+    source: &'a Shared,
+    client: &'a Client,
+    request: &'a Request,
+    settings: &'a CallSettings,
     deadline: Deadline,
     started: Instant,
-    report: &mut CallReport,
-) -> Result<Response, CallError> {
-    let may_repeat = settings.idempotent || request.is_idempotent();
-    let retry = if may_repeat { settings.retry } else { RetrySettings::NONE };
-    let replicas = source.replicas.load_full();
-    let mut tried: Vec<usize> = Vec::new();
-    let mut token = None;
-    source.budget.record_call();
-    loop {
-        let (result, attempt) = one_attempt(source, &replicas, client, request, settings, deadline, started, &tried).await;
-        drop(token.take());
-        let endpoint = attempt.endpoint;
-        report.attempts.push(attempt);
-        let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
-        let end = match &result {
-            Ok(response) => AttemptEnd::Answered { status: response.status(), retry_after: retry_after(response) },
-            Err(error) => AttemptEnd::Failed(error),
-        };
-        let Next::Again(rest) = retry.next(made, end, deadline.left(), replicas.endpoints.len()) else { return result };
-        token = source.budget.withdraw();
-        if token.is_none() {
-            return result;
-        }
-        tried.extend(endpoint);
-        if !rest.is_zero() {
-            deadline.within(rest).wait().await;
-        }
-    }
+    /// The endpoints as they were when it started.
+    replicas: Arc<Replicas>,
 }
 
-/// Layers 6 to 10.
-#[allow(clippy::too_many_arguments, reason = "the straight line of one attempt; a struct would only rename them")]
-async fn one_attempt(
-    source: &Shared,
-    replicas: &Replicas,
-    client: &Client,
-    request: &Request,
-    settings: &CallSettings,
-    deadline: Deadline,
-    call_started: Instant,
-    tried: &[usize],
-) -> (Result<Response, CallError>, Attempt) {
-    let started = Instant::now();
-    let mut timings = Timings::default();
-    let mut endpoint = None;
-    let result = async {
-        if deadline.has_passed() {
+impl Call<'_> {
+    /// Layer 5: attempts until one settles the call. The clock is read at the start of an attempt, at the head of its answer and at its
+    /// end; on a machine with a slow clock each reading shows.
+    async fn attempts(&self, report: &mut CallReport) -> Result<Response, CallError> {
+        let may_repeat = self.settings.idempotent || self.request.is_idempotent();
+        let retry = if may_repeat { self.settings.retry } else { RetrySettings::NONE };
+        let mut tried: Vec<usize> = Vec::new();
+        let mut token = None;
+        let mut now = self.started;
+        self.source.budget.record_call_now(now);
+        loop {
+            let mut attempt = Attempt { started: now.duration_since(self.started), ..Attempt::default() };
+            let result = self.attempt(now, &tried, &mut attempt).await;
+            drop(token.take());
+            let ended = Instant::now();
+            attempt.took = ended.duration_since(now);
+            let end = match &result {
+                Ok(response) => {
+                    attempt.status = Some(response.status());
+                    AttemptEnd::Answered { status: response.status(), retry_after: retry_after(response) }
+                }
+                Err(error) => {
+                    attempt.kind = Some(error.kind());
+                    AttemptEnd::Failed(error)
+                }
+            };
+            let endpoint = attempt.endpoint;
+            report.attempts.push(attempt);
+            let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
+            let left = self.deadline.instant().saturating_duration_since(ended);
+            let Next::Again(rest) = retry.next(made, end, left, self.replicas.endpoints.len()) else { return result };
+            token = self.source.budget.withdraw();
+            if token.is_none() {
+                return result;
+            }
+            tried.extend(endpoint);
+            if !rest.is_zero() {
+                self.deadline.within(rest).wait().await;
+            }
+            now = Instant::now();
+        }
+    }
+
+    /// Layers 6 to 10.
+    async fn attempt(&self, now: Instant, tried: &[usize], attempt: &mut Attempt) -> Result<Response, CallError> {
+        if self.deadline.instant() <= now {
             return Err(CallError::new(Kind::Timeout, "the deadline had passed before it could be sent"));
         }
-        let queue_until = deadline.within(source.queue_wait.min(deadline.left() / 4));
-        if let Some(rate) = &source.rate {
-            rate.acquire(queue_until).await.map_err(|refused| too_fast(refused.wait))?;
-            timings.rate = Some(started.elapsed());
+        let mut sent = now;
+        if let Some(rate) = &self.source.rate {
+            rate.acquire(self.queue_until(now)).await.map_err(|refused| too_fast(refused.wait))?;
+            sent = Instant::now();
+            attempt.timings.rate = Some(sent.duration_since(now));
         }
-        let slot = match source.in_flight.try_acquire() {
+        let slot = match self.source.in_flight.try_acquire() {
             Some(slot) => slot,
             None => {
-                let queued = Instant::now();
-                let slot = source.in_flight.acquire(queue_until).await.map_err(|refused| no_place(source, refused))?;
-                timings.queue = Some(queued.elapsed());
+                let queued = sent;
+                let slot = self.source.in_flight.acquire(self.queue_until(now)).await.map_err(|refused| no_place(self.source, refused))?;
+                sent = Instant::now();
+                attempt.timings.queue = Some(sent.duration_since(queued));
                 slot
             }
         };
-        let picked = replicas.balance.pick(tried);
-        endpoint = Some(picked.index());
-        let sent = Instant::now();
-        let limit = settings.timeout.map_or(deadline, |timeout| deadline.within(timeout));
-        let marks = Marks::new();
-        let exchange = client.exchange(&replicas.endpoints[picked.index()], request, &settings.limits, &marks, &mut timings);
+        let picked = self.replicas.balance.pick(tried);
+        attempt.endpoint = Some(picked.index());
+        let endpoint = &self.replicas.endpoints[picked.index()];
+        let limit = self.settings.timeout.map_or(self.deadline, |timeout| self.deadline.earlier(Deadline::at(sent + timeout)));
+        let marks = Marks::starting(sent);
+        let exchange = self.client.exchange_at(sent, endpoint, self.request, &self.settings.limits, &marks, &mut attempt.timings);
         let result = match limit.bound_marked(&marks, exchange).await {
             Ok(result) => result,
-            Err(expired) => Err(timed_out(expired, settings.timeout, deadline)),
+            Err(expired) => Err(timed_out(expired, self.settings.timeout, self.deadline)),
         };
-        picked.record(sent.elapsed(), result.as_ref().is_ok_and(|response| response.status() < 500));
+        if self.replicas.endpoints.len() > 1 {
+            picked.record(sent.elapsed(), result.as_ref().is_ok_and(|response| response.status() < 500));
+        }
         drop(slot);
         result
     }
-    .await;
-    let (status, kind) = match &result {
-        Ok(response) => (Some(response.status()), None),
-        Err(error) => (None, Some(error.kind())),
-    };
-    let attempt = Attempt { started: started.duration_since(call_started), took: started.elapsed(), endpoint, status, kind, timings };
-    (result, attempt)
+
+    /// The end of the wait for a token or a place: bounded, and never more than a quarter of what is left, so that time to ask remains.
+    fn queue_until(&self, now: Instant) -> Deadline {
+        let left = self.deadline.instant().saturating_duration_since(now);
+        Deadline::at(now + self.source.queue_wait.min(left / 4))
+    }
 }
 
 fn too_fast(wait: Duration) -> CallError {

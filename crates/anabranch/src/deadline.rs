@@ -170,8 +170,13 @@ const PHASES: [Phase; 8] = [
 impl Marks {
     /// No phase yet, no limit.
     pub fn new() -> Self {
+        Marks::starting(Instant::now())
+    }
+
+    /// The same for a caller who has just read the clock.
+    pub(crate) fn starting(now: Instant) -> Self {
         Marks {
-            start: Instant::now(),
+            start: now,
             phase: AtomicU8::new(0),
             limit: AtomicU64::new(NO_LIMIT),
             ends: AtomicU64::new(NO_LIMIT),

@@ -55,29 +55,31 @@ impl<'a, K, T> Gathering<'a, K, T> {
         }
     }
 
-    /// Starts a child. A panic inside it ends that child only.
-    pub fn start(&mut self, key: K, future: impl Future<Output = T> + Send + 'a) {
-        self.push(key, Work::Free(Box::pin(future)));
+    /// Starts a child and says when that was. A panic inside it ends that child only.
+    pub fn start(&mut self, key: K, future: impl Future<Output = T> + Send + 'a) -> Instant {
+        self.push(key, Work::Free(Box::pin(future)))
     }
 
     /// Starts a child with a deadline of its own, for which it arms a timer of its own.
     pub fn start_within(&mut self, key: K, limit: Deadline, future: impl Future<Output = T> + Send + 'a) {
-        self.push(key, Work::Limited(Box::pin(limit.bound(future))));
+        let _started = self.push(key, Work::Limited(Box::pin(limit.bound(future))));
     }
 
     /// Starts a child that is in its box already.
     pub(crate) fn start_boxed(&mut self, key: K, future: BoxFuture<'a, T>) {
-        self.push(key, Work::Free(future));
+        let _started = self.push(key, Work::Free(future));
     }
 
-    fn push(&mut self, key: K, work: Work<'a, T>) {
+    fn push(&mut self, key: K, work: Work<'a, T>) -> Instant {
+        let started = Instant::now();
         self.children.push(Child {
             key: Some(key),
             number: self.started,
-            started: Instant::now(),
+            started,
             work,
         });
         self.started += 1;
+        started
     }
 
     /// Waits for the next child to end; `None` when there is none. What is ready at the end counts. When the end has come all

@@ -22,6 +22,8 @@ mod call;
 mod ask;
 mod around;
 pub mod compute;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 pub use deadline::{Bound, BoundMarked, Deadline, Elapsed, Expired, Marks};
 pub use gather::{call, gather, Child, Gather, Join, Report};

@@ -7,4 +7,5 @@ mod check;
 mod mock;
 mod try_;
 mod demo;
+mod serve;
 mod command_line;

@@ -116,6 +116,11 @@ pub(crate) async fn exchange(core: &Core, source: &Source, call: &CallPlan, setu
         let (result, report) = source.call(core.client(), &request, &setup.settings, deadline).await;
         return end(call, result, report);
     }
+    Box::pin(write(core, source, call, setup, request, deadline)).await
+}
+
+/// Asks in a task of its own. In a box, so that the many calls that only read do not carry its size.
+async fn write(core: &Core, source: &Source, call: &CallPlan, setup: &CallSetup, request: Request, deadline: Deadline) -> CallEnd {
     let (client, source, settings) = (core.client().clone(), source.clone(), setup.settings);
     let work = async move { source.call(&client, &request, &settings, deadline).await };
     match core.client().background().shield("write", deadline.left(), work).await {

@@ -275,6 +275,10 @@ impl Problem {
 
 /// The caching that a source's answer allows.
 pub(crate) fn freshness(response: &anabranch::Response) -> Freshness {
+    let says_anything = response.headers().any(|(name, _)| matches!(name, "cache-control" | "expires" | "vary"));
+    if !says_anything {
+        return Freshness::default();
+    }
     let headers = cache_control::UpstreamHeaders {
         cache_control: response.header("cache-control"),
         expires: response.header("expires"),
@@ -282,8 +286,5 @@ pub(crate) fn freshness(response: &anabranch::Response) -> Freshness {
         age: response.header("age"),
         vary: response.header("vary"),
     };
-    if headers.cache_control.is_none() && headers.expires.is_none() && headers.vary.is_none() {
-        return Freshness::default();
-    }
     Freshness::read(&headers, SystemTime::now())
 }

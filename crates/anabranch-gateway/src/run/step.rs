@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anabranch::{CallError, Kind};
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::{Ended, Known, Lost, Run};
 use crate::connector;
@@ -45,9 +44,9 @@ impl Run<'_> {
             let error = CallError::new(Kind::TooMany, format!("more than {} calls for one request", gateway.plan.max_calls));
             return self.settle(call, Ended::failed(error, None, Duration::ZERO));
         }
-        self.started[call] = Some(Instant::now());
         let source = &gateway.sources[action.source];
-        self.under_way.start(call, connector::exchange(self.core, source, plan, setup, request, self.calls_until));
+        let exchange = connector::exchange(self.core, source, plan, setup, request, self.calls_until);
+        self.started[call] = Some(self.under_way.start(call, exchange));
     }
 
     fn ended_well(&self, call: usize) -> bool {

@@ -28,6 +28,8 @@ const BODY_LIMIT: Duration = Duration::from_secs(30);
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// A client may still be sending when the last answer leaves; so long is it listened to, so that it can read it (RFC 9112 section 9.6).
 const LINGER_LIMIT: Duration = Duration::from_secs(1);
+/// When the gateway stops, a request may be on its way over a connection that looks idle; so long it is still waited for.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 /// What is read ahead while an answer is being made; a client that pipelines more waits.
 const READ_AHEAD: usize = 8 * 1024;
 
@@ -75,7 +77,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
         tokio::select! {
             biased;
             read = self.io.read_buf(&mut self.buffer) => matches!(read, Ok(1..)),
-            () = stop.requested() => false,
+            () = stop.requested() => {
+                let read = Deadline::after(LAST_LOOK).bound(self.io.read_buf(&mut self.buffer)).await;
+                matches!(read, Ok(Ok(1..)))
+            }
         }
     }
 

@@ -61,7 +61,11 @@ async fn requests_under_way_end_well_and_connections_at_rest_end_at_once() {
     running.request_stop();
     assert_eq!(soon(idle.rest()).await, b"");
     assert_eq!(soon(fresh.rest()).await, b"");
-    assert!(stopped.elapsed() < ms(200), "idle connections do not wait for busy ones: {:?}", stopped.elapsed());
+    assert!(
+        stopped.elapsed() < ms(200),
+        "idle connections do not wait for busy ones: {:?}",
+        stopped.elapsed()
+    );
     assert!(TcpStream::connect(running.address).await.is_err(), "the door is shut");
     assert!(!running.has_ended());
     for peer in &mut busy {
@@ -90,7 +94,11 @@ async fn what_does_not_end_within_the_grace_is_cut_and_counted() {
     soon(shop.served().until(|counts| counts.requests == 3)).await;
     let stopped = Instant::now();
     assert_eq!(running.stopped().await, 4);
-    assert!(stopped.elapsed() >= ms(150) && stopped.elapsed() < ms(1500), "{:?}", stopped.elapsed());
+    assert!(
+        stopped.elapsed() >= ms(150) && stopped.elapsed() < ms(1500),
+        "{:?}",
+        stopped.elapsed()
+    );
     soon(shop.served().until(|counts| counts.cancelled == 3)).await;
     for peer in &mut peers {
         assert_eq!(peer.rest().await, b"");
@@ -102,7 +110,8 @@ async fn a_write_whose_client_has_left_is_waited_for() {
     let shop = shop().await;
     let running = Running::start(&config(&shop)).await;
     let mut peer = running.connect().await;
-    peer.send("POST /order HTTP/1.1\r\nhost: gateway\r\ncontent-length: 0\r\n\r\n").await;
+    peer.send("POST /order HTTP/1.1\r\nhost: gateway\r\ncontent-length: 0\r\n\r\n")
+        .await;
     soon(shop.served().until(|counts| counts.requests == 1)).await;
     peer.reset();
     assert_eq!(running.stopped().await, 0);
@@ -128,6 +137,24 @@ async fn whoever_had_connected_before_the_stop_is_answered() {
         assert_eq!(peer.rest().await, b"");
     }
     drop(waiting);
+    assert_eq!(running.stopped().await, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_was_on_its_way_when_the_stop_came_is_answered() {
+    let shop = shop().await;
+    let running = Running::start(&config(&shop)).await;
+    let (mut fresh, mut used) = (running.connect().await, running.connect().await);
+    used.send(get("/fast")).await;
+    assert_eq!(used.reply().await.status, 200);
+    running.request_stop();
+    tokio::time::sleep(ms(5)).await;
+    for peer in [&mut fresh, &mut used] {
+        peer.send(get("/fast")).await;
+        let reply = peer.reply().await;
+        assert!(reply.status == 200 && reply.closes());
+    }
+    drop((fresh, used));
     assert_eq!(running.stopped().await, 0);
 }
 
@@ -164,7 +191,10 @@ async fn one_listener_spreads_its_clients_over_the_cores_and_stops_with_them() {
     let spread: Vec<usize> = counters.iter().map(|core| core.connections()).collect();
     assert_eq!(spread, [4, 4, 0]);
     peers.truncate(2);
-    until("those that left are not counted", || counters.iter().map(|core| core.connections()).sum::<usize>() == 2).await;
+    until("those that left are not counted", || {
+        counters.iter().map(|core| core.connections()).sum::<usize>() == 2
+    })
+    .await;
     for peer in &mut peers {
         peer.send(get("/slow")).await;
     }

@@ -79,7 +79,11 @@ async fn a_connection_that_ends_early_is_a_reset_or_a_cut() {
         case("ends before its length", "truncated", value(Fault::Truncate { after: 7 })),
         case("ends behind its head", "truncated", value(Fault::Truncate { after: 0 })),
         case("ends without its last chunk", "truncated", chunked(Fault::Truncate { after: 21 })),
-        case("ends inside a head", "reset", value(Fault::RawBytes("HTTP/1.1 200 OK\r\ncontent-le".into()))),
+        case(
+            "ends inside a head",
+            "reset",
+            value(Fault::RawBytes("HTTP/1.1 200 OK\r\ncontent-le".into())),
+        ),
     ];
     check("retry: 0", ms(1000), cases).await;
 }
@@ -105,22 +109,60 @@ async fn what_is_no_http_is_a_protocol_fault() {
     let with = |lines: &str, body: &str| raw(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n{body}"));
     let cases = vec![
         case("another protocol", "protocol", raw("SSH-2.0-OpenSSH_9.2\r\n")),
-        case("a length and chunks", "protocol", with("content-length: 1\r\ntransfer-encoding: chunked", "1\r\n2\r\n0\r\n\r\n")),
-        case("chunks and a length", "protocol", with("transfer-encoding: chunked\r\ncontent-length: 1", "1\r\n2\r\n0\r\n\r\n")),
+        case(
+            "a length and chunks",
+            "protocol",
+            with("content-length: 1\r\ntransfer-encoding: chunked", "1\r\n2\r\n0\r\n\r\n"),
+        ),
+        case(
+            "chunks and a length",
+            "protocol",
+            with("transfer-encoding: chunked\r\ncontent-length: 1", "1\r\n2\r\n0\r\n\r\n"),
+        ),
         case("two lengths", "protocol", with("content-length: 1\r\ncontent-length: 2", "22")),
-        case("the same length twice", "protocol", with("content-length: 1\r\ncontent-length: 1", "2")),
+        case(
+            "the same length twice",
+            "protocol",
+            with("content-length: 1\r\ncontent-length: 1", "2"),
+        ),
         case("a length that is a list", "protocol", with("content-length: 1, 1", "2")),
         case("a length with a sign", "protocol", with("content-length: +1", "2")),
         case("an unknown coding", "protocol", with("transfer-encoding: xchunked", "2")),
         case("a folded line", "protocol", with("x: a\r\n content-length: 1", "2")),
         case("a blank before a colon", "protocol", with("content-length : 1", "2")),
-        case("a chunk size that is no number", "protocol", with("transfer-encoding: chunked", "zz\r\n2\r\n0\r\n\r\n")),
-        case("a chunk size above 64 bits", "protocol", with("transfer-encoding: chunked", "fffffffffffffffff\r\n2")),
+        case(
+            "a chunk size that is no number",
+            "protocol",
+            with("transfer-encoding: chunked", "zz\r\n2\r\n0\r\n\r\n"),
+        ),
+        case(
+            "a chunk size above 64 bits",
+            "protocol",
+            with("transfer-encoding: chunked", "fffffffffffffffff\r\n2"),
+        ),
         case("chunks that break off in nonsense", "protocol", value(Fault::BadChunks)),
-        case("200 headers", "protocol", value(Fault::HeaderFlood { headers: 200, value_length: 10 })),
-        case("a header of 1 MB", "protocol", value(Fault::HeaderFlood { headers: 1, value_length: 1 << 20 })),
+        case(
+            "200 headers",
+            "protocol",
+            value(Fault::HeaderFlood {
+                headers: 200,
+                value_length: 10,
+            }),
+        ),
+        case(
+            "a header of 1 MB",
+            "protocol",
+            value(Fault::HeaderFlood {
+                headers: 1,
+                value_length: 1 << 20,
+            }),
+        ),
         case("1000 interim answers", "protocol", value(Fault::Interim { count: 1000 })),
-        case("101 unasked", "protocol", raw("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")),
+        case(
+            "101 unasked",
+            "protocol",
+            raw("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
+        ),
         case("a few interim answers are fine", "ok", value(Fault::Interim { count: 3 })),
     ];
     check("retry: 0", ms(1000), cases).await;
@@ -138,7 +180,11 @@ async fn a_body_that_is_no_json_is_a_decode_fault() {
         case("65 levels", "decode", body(deep.as_bytes())),
         case("gzip that is none", "decode", body(b"{}").header("content-encoding", "gzip")),
         case("two layers of gzip", "decode", body(b"{}").header("content-encoding", "gzip, gzip")),
-        case("a coding that nobody asked for", "decode", body(b"{}").header("content-encoding", "compress")),
+        case(
+            "a coding that nobody asked for",
+            "decode",
+            body(b"{}").header("content-encoding", "compress"),
+        ),
         case("a number no machine holds", "ok", body(b"1e400")),
     ];
     check("retry: 0", ms(1000), cases).await;
@@ -183,7 +229,13 @@ async fn a_source_that_cannot_be_reached_is_a_connect_fault_within_its_limit() {
 async fn one_dead_endpoint_of_two_costs_no_part() {
     let (good, alive) = (good().await, upstream(Upstream::new("bad").reply(body(b"2"))).await);
     let dead = closed_port().await.unwrap();
-    let page = BadPart::start(&good, &format!("url: ['http://{dead}', '{}']", alive.url()), ms(1000), &MapLookup::new()).await;
+    let page = BadPart::start(
+        &good,
+        &format!("url: ['http://{dead}', '{}']", alive.url()),
+        ms(1000),
+        &MapLookup::new(),
+    )
+    .await;
     for _ in 0..20 {
         assert_eq!(page.outcome("one endpoint of two is dead").await, "ok");
     }
@@ -192,7 +244,12 @@ async fn one_dead_endpoint_of_two_costs_no_part() {
 #[tokio::test]
 async fn a_reset_is_asked_again_once_if_it_may_be() {
     let good = good().await;
-    let bad = upstream(Upstream::new("bad").reply(value(Fault::Reset { after: 30 }).times(1)).reply(body(b"2"))).await;
+    let bad = upstream(
+        Upstream::new("bad")
+            .reply(value(Fault::Reset { after: 30 }).times(1))
+            .reply(body(b"2")),
+    )
+    .await;
     let page = BadPart::start(&good, &format!("url: {}", bad.url()), ms(1000), &MapLookup::new()).await;
     assert_eq!(page.outcome("resets once").await, "ok");
     assert_eq!(bad.counts().requests, 2);
@@ -211,7 +268,10 @@ async fn an_answer_nobody_asked_for_is_never_taken_for_the_next_one() {
             while !head.ends_with(b"\r\n\r\n") {
                 stream.read_buf(&mut head).await.unwrap();
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n2HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n\"evil\"").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n2HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n\"evil\"")
+                .await
+                .unwrap();
             connections.push(stream);
         }
     };
@@ -252,7 +312,11 @@ async fn a_body_without_measure_stops_at_the_cap_in_memory_too() {
         case("well, to begin with", "ok", body(b"2")),
         case("1 GB, announced", "too_large", value(gigabyte.clone())),
         case("1 GB in chunks", "too_large", value(gigabyte.clone()).framing(Framing::Chunked)),
-        case("1 GB up to the end of the connection", "too_large", value(gigabyte).framing(Framing::UntilClose)),
+        case(
+            "1 GB up to the end of the connection",
+            "too_large",
+            value(gigabyte).framing(Framing::UntilClose),
+        ),
         case("chunks without end", "too_large", value(Fault::EndlessChunks)),
         case("256 MB out of 250 KB", "too_large", value(Fault::GzipBomb { decoded: 256 << 20 })),
     ];

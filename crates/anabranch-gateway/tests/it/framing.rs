@@ -113,9 +113,23 @@ async fn a_length_beside_a_transfer_coding_is_refused_in_either_order() {
 #[tokio::test]
 async fn transfer_codings_other_than_chunked_alone_are_not_implemented() {
     let codings = [
-        "xchunked", "chunkedx", "identity", "gzip, chunked", "chunked, gzip", "chunked, chunked", "chunked;q=1", "\"chunked\"", "chunke\u{212a}d", ",chunked", "chunked,", "",
+        "xchunked",
+        "chunkedx",
+        "identity",
+        "gzip, chunked",
+        "chunked, gzip",
+        "chunked, chunked",
+        "chunked;q=1",
+        "\"chunked\"",
+        "chunke\u{212a}d",
+        ",chunked",
+        "chunked,",
+        "",
     ];
-    let mut requests: Vec<String> = codings.iter().map(|coding| post(&format!("transfer-encoding: {coding}"), "0\r\n\r\n")).collect();
+    let mut requests: Vec<String> = codings
+        .iter()
+        .map(|coding| post(&format!("transfer-encoding: {coding}"), "0\r\n\r\n"))
+        .collect();
     requests.push(post("transfer-encoding: chunked\r\ntransfer-encoding: chunked", "0\r\n\r\n"));
     requests.push(post("transfer-encoding: chunked\r\ntransfer-encoding: identity", "0\r\n\r\n"));
     requests.push(post("transfer-encoding: identity\r\ntransfer-encoding: chunked", "0\r\n\r\n"));
@@ -181,9 +195,12 @@ async fn heads_that_can_be_read_in_two_ways_are_refused() {
     requests.push("GET /item/1 HTTP/1.1\nhost: a\n\n".to_string());
     requests.push("GET /item/1 HTTP/1.1\r\nhost: a\r\n\n".to_string());
     check_refused(400, &requests).await;
-        let versions = ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9", "http/1.1", " HTTP/1.1", "HTTPS/1.1"];
+    let versions = ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9", "http/1.1", " HTTP/1.1", "HTTPS/1.1"];
     check_refused(505, &versions.map(|version| get(&format!("GET /item/1 {version}\r\nhost: a")))).await;
-    let old = ["POST /order HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "POST /order HTTP/1.0\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}"];
+    let old = [
+        "POST /order HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /order HTTP/1.0\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}",
+    ];
     check_refused(400, &old.map(str::to_string)).await;
 }
 
@@ -195,15 +212,25 @@ async fn what_stands_in_a_body_stays_a_body() {
     let requests = [
         post(&format!("content-length: {}", inside.len()), &inside),
         chunked(&format!("{}0\r\n\r\n", chunk(&inside))),
-        chunked(&format!("{}{}0\r\ncontent-length: 200\r\ntransfer-encoding: chunked\r\n\r\n", chunk(&inside[..9]), chunk(&inside[9..]))),
+        chunked(&format!(
+            "{}{}0\r\ncontent-length: 200\r\ntransfer-encoding: chunked\r\n\r\n",
+            chunk(&inside[..9]),
+            chunk(&inside[9..])
+        )),
         // Codings of a hop that is none are no codings.
         post("content-length: 2\r\nconnection: content-length", "{}"),
         post("content-length: 2\r\nte: chunked\r\nupgrade: h2c\r\nconnection: upgrade, te", "{}"),
-        format!("GET /item/1 HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{HIDDEN}", HIDDEN.len()),
+        format!(
+            "GET /item/1 HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{HIDDEN}",
+            HIDDEN.len()
+        ),
     ];
     for request in &requests {
         let mut peer = running.connect().await;
-        peer.send(format!("{request}GET /item/next HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")).await;
+        peer.send(format!(
+            "{request}GET /item/next HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n"
+        ))
+        .await;
         let (first, second) = (peer.reply().await, peer.reply().await);
         assert_eq!((first.status, second.status), (200, 200), "{request:?}: {}", first.text());
         assert_eq!(peer.rest().await, b"", "{request:?}");
@@ -221,7 +248,20 @@ async fn framing_headers_of_a_client_never_reach_a_source() {
     peer.send(post(lines, "2\r\n{}\r\n0\r\n\r\n")).await;
     assert_eq!(peer.reply().await.status, 200);
     let seen = &shop.seen()[0];
-    for name in ["transfer-encoding", "te", "trailer", "connection", "x-hop", "keep-alive", "proxy-authorization", "proxy", "upgrade", "expect", "cookie", "authorization"] {
+    for name in [
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "connection",
+        "x-hop",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy",
+        "upgrade",
+        "expect",
+        "cookie",
+        "authorization",
+    ] {
         assert_eq!(seen.header(name), None, "{name}");
     }
     assert_eq!(seen.header("content-length"), Some("7"));
@@ -233,9 +273,15 @@ async fn framing_headers_of_a_client_never_reach_a_source() {
 #[tokio::test]
 async fn nonsense_behind_a_sound_request_is_refused_after_its_answer() {
     let (shop, running) = shop().await;
-    for nonsense in ["0\r\n\r\nGET /item/smuggled HTTP/1.1\r\nhost: a\r\n\r\n", "{\"a\":1}\r\n\r\n", "\0\0\0\0", "GET /item/smuggled\r\n\r\n"] {
+    for nonsense in [
+        "0\r\n\r\nGET /item/smuggled HTTP/1.1\r\nhost: a\r\n\r\n",
+        "{\"a\":1}\r\n\r\n",
+        "\0\0\0\0",
+        "GET /item/smuggled\r\n\r\n",
+    ] {
         let mut peer = running.connect().await;
-        peer.send(format!("GET /item/1 HTTP/1.1\r\nhost: gateway\r\n\r\n{nonsense}{HIDDEN}")).await;
+        peer.send(format!("GET /item/1 HTTP/1.1\r\nhost: gateway\r\n\r\n{nonsense}{HIDDEN}"))
+            .await;
         assert_eq!(peer.reply().await.status, 200, "{nonsense:?}");
         let refused = peer.reply().await;
         assert!(refused.status == 400 && refused.closes(), "{nonsense:?}: {}", refused.status);

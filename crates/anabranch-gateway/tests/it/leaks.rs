@@ -32,7 +32,11 @@ async fn bad() -> TcpUpstream {
             .reply(value("/closes").fault(Fault::CloseAfterReply))
             .reply(value("/drip").fault(Fault::DripBody { interval: ms(50) }))
             .reply(value("/big").fault(Fault::EndlessChunks))
-            .reply(value("/bomb").fault(Fault::GzipBomb { decoded: 64 << 20 }).framing(Framing::Chunked))
+            .reply(
+                value("/bomb")
+                    .fault(Fault::GzipBomb { decoded: 64 << 20 })
+                    .framing(Framing::Chunked),
+            )
             .reply(value("/errors").errors(0.5, 503))
             .reply(Scripted::post("/write").json("1").delay(ms(60))),
     )
@@ -125,7 +129,10 @@ async fn nothing_is_left_of_a_storm() {
     assert_eq!(replies, CLIENTS * EACH * 3 / 5);
 
     let sources = running.gateway.sources();
-    until("every place is given back", || sources.iter().all(|source| source.in_flight() == 0 && source.waiting() == 0)).await;
+    until("every place is given back", || {
+        sources.iter().all(|source| source.in_flight() == 0 && source.waiting() == 0)
+    })
+    .await;
     until("no request is under way", || running.gateway.health().requests() == 0).await;
     until("no task is left", || running.core.client().background().count() == 0).await;
     until("nobody is asked any more", || bad.counts().requests_pending == 0).await;
@@ -135,7 +142,9 @@ async fn nothing_is_left_of_a_storm() {
     within(ms(260), "a page after the storm, with all that can be well", async || {
         let started = Instant::now();
         let reply = running.get("/page/1").await;
-        let is_well = ["fast", "slow", "closes", "narrow", "write"].iter().all(|part| reply.outcome(part) == "ok");
+        let is_well = ["fast", "slow", "closes", "narrow", "write"]
+            .iter()
+            .all(|part| reply.outcome(part) == "ok");
         if is_well { started.elapsed() } else { Duration::MAX }
     })
     .await;
@@ -148,7 +157,12 @@ async fn nothing_is_left_of_a_storm() {
 
 #[tokio::test]
 async fn a_source_that_is_well_again_is_well_at_once() {
-    let page = |shop: &TcpUpstream| format!("sources:\n  shop: {{ url: {} }}\nroutes:\n  GET /page: {{ deadline: 400ms, need: [], calls: {{ a: shop /a }} }}\n", shop.url());
+    let page = |shop: &TcpUpstream| {
+        format!(
+            "sources:\n  shop: {{ url: {} }}\nroutes:\n  GET /page: {{ deadline: 400ms, need: [], calls: {{ a: shop /a }} }}\n",
+            shop.url()
+        )
+    };
     let well = || Upstream::new("shop").reply(Scripted::any().json("1"));
     let shop = upstream(Upstream::new("shop").reply(Scripted::any().fault(Fault::Hang))).await;
     let running = Running::start(&page(&shop)).await;
@@ -161,7 +175,11 @@ async fn a_source_that_is_well_again_is_well_at_once() {
     for peer in &mut peers {
         let reply = peer.reply().await;
         // 64 are in flight, the others have waited for a place in vain.
-        assert!(["timeout", "limit"].contains(&reply.outcome("a")), "{:?}", reply.header("anabranch-parts"));
+        assert!(
+            ["timeout", "limit"].contains(&reply.outcome("a")),
+            "{:?}",
+            reply.header("anabranch-parts")
+        );
     }
     shop.served().follow(well());
     for peer in &mut peers {

@@ -115,7 +115,9 @@ async fn what_nginx_answers_is_understood() {
     location = /mute { return 444; }
     location = /wrong { return 200 'no json'; }";
     let Some(nginx) = Nginx::start(server).await else { return };
-    let items: Vec<String> = (0..3000).map(|id| format!("{{\"id\":{id},\"name\":\"item {} of the list\"}}", id * 7919 % 3001)).collect();
+    let items: Vec<String> = (0..3000)
+        .map(|id| format!("{{\"id\":{id},\"name\":\"item {} of the list\"}}", id * 7919 % 3001))
+        .collect();
     let items = format!("[{}]", items.join(","));
     nginx.file("items", &items);
     nginx.file("small", "{\"id\":1}");
@@ -140,8 +142,15 @@ routes:
     let running = Running::start(&config).await;
     for _ in 0..3 {
         let reply = running.get("/page").await;
-        let expected = format!(r#"{{"items":{items},"small":{{"id":1}},"empty":null,"unchanged":null,"moved":null,"mute":null,"wrong":null,"missing":null}}"#);
-        assert!(reply.status == 200 && reply.text() == expected, "{:?}: {:.200}", reply.header("anabranch-parts"), reply.text());
+        let expected = format!(
+            r#"{{"items":{items},"small":{{"id":1}},"empty":null,"unchanged":null,"moved":null,"mute":null,"wrong":null,"missing":null}}"#
+        );
+        assert!(
+            reply.status == 200 && reply.text() == expected,
+            "{:?}: {:.200}",
+            reply.header("anabranch-parts"),
+            reply.text()
+        );
         let outcomes = ["items", "small", "empty", "unchanged", "moved", "mute", "wrong", "missing"].map(|part| reply.outcome(part));
         assert_eq!(outcomes, ["ok", "ok", "ok", "status", "status", "reset", "decode", "status"]);
     }
@@ -149,7 +158,9 @@ routes:
 
 #[tokio::test]
 async fn connections_that_nginx_closes_when_idle_cost_nothing() {
-    let Some(nginx) = Nginx::start("keepalive_timeout 1s; location = /one { return 200 '1'; }").await else { return };
+    let Some(nginx) = Nginx::start("keepalive_timeout 1s; location = /one { return 200 '1'; }").await else {
+        return;
+    };
     let config = format!(
         "
 sources:
@@ -183,8 +194,13 @@ routes:
 
 #[tokio::test]
 async fn connections_that_nginx_ends_after_a_few_requests_cost_nothing() {
-    let Some(nginx) = Nginx::start("keepalive_requests 3; keepalive_timeout 5s 5s; location = /one { return 200 '1'; }").await else { return };
-    let config = format!("sources:\n  nginx: {{ url: {}, retry: 0 }}\nroutes:\n  GET /page: {{ calls: {{ a: nginx /one }} }}\n", nginx.url());
+    let Some(nginx) = Nginx::start("keepalive_requests 3; keepalive_timeout 5s 5s; location = /one { return 200 '1'; }").await else {
+        return;
+    };
+    let config = format!(
+        "sources:\n  nginx: {{ url: {}, retry: 0 }}\nroutes:\n  GET /page: {{ calls: {{ a: nginx /one }} }}\n",
+        nginx.url()
+    );
     let running = Running::start(&config).await;
     let mut peer = running.connect().await;
     for _ in 0..50 {
@@ -234,7 +250,10 @@ routes:
     tokio::time::sleep(ms(600)).await;
     stop.store(true, Ordering::Relaxed);
     let outcomes: BTreeSet<String> = clients.join_all().await.into_iter().flatten().collect();
-    assert!(["ok", "timeout", "connect"].iter().all(|outcome| outcomes.contains(*outcome)), "{outcomes:?}");
+    assert!(
+        ["ok", "timeout", "connect"].iter().all(|outcome| outcomes.contains(*outcome)),
+        "{outcomes:?}"
+    );
     let known = ["ok", "timeout", "connect", "reset", "truncated"];
     assert!(outcomes.iter().all(|outcome| known.contains(&outcome.as_str())), "{outcomes:?}");
 
@@ -249,7 +268,12 @@ routes:
 
 #[tokio::test]
 async fn nginx_can_stand_before_the_gateway() {
-    let shop = upstream(Upstream::new("shop").reply(Scripted::post("/orders").json("2")).reply(Scripted::get("/a").json("1"))).await;
+    let shop = upstream(
+        Upstream::new("shop")
+            .reply(Scripted::post("/orders").json("2"))
+            .reply(Scripted::get("/a").json("1")),
+    )
+    .await;
     let config = format!(
         "
 sources:
@@ -277,9 +301,14 @@ routes:
             assert_eq!((reply.status, reply.text()), (200, r#"{"a":1,"b":null}"#), "{prefix}");
             assert_eq!(reply.outcome("b"), "status", "{prefix}: the account comes through");
             let body = format!("\"{}\"", "x".repeat(100_000));
-            peer.send(format!("POST {prefix}/order HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+            peer.send(format!(
+                "POST {prefix}/order HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ))
+            .await;
             assert_eq!(peer.reply().await.text(), r#"{"order":2}"#, "{prefix}");
-            peer.send(format!("GET {prefix}/nowhere HTTP/1.1\r\nhost: shop.example\r\n\r\n")).await;
+            peer.send(format!("GET {prefix}/nowhere HTTP/1.1\r\nhost: shop.example\r\n\r\n"))
+                .await;
             assert_eq!(peer.reply().await.status, 404, "{prefix}");
         }
     }

@@ -65,10 +65,20 @@ pub(crate) async fn alone(test: &str) -> bool {
         return true;
     }
     let mut inside = tokio::process::Command::new(std::env::current_exe().unwrap());
-    let inside = inside.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1").kill_on_drop(true);
-    let output = tokio::time::timeout(ms(60_000), inside.output()).await.expect("a test alone takes at most a minute").unwrap();
+    let inside = inside
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(ms(60_000), inside.output())
+        .await
+        .expect("a test alone takes at most a minute")
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     false
 }
 
@@ -87,7 +97,9 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 /// Runs a program to its end; gives its exit code and what it wrote to stdout.
 pub(crate) async fn run(program: &PathBuf, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(program);
-    let output = soon(command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output()).await.unwrap();
+    let output = soon(command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output())
+        .await
+        .unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -114,7 +126,13 @@ impl Running {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = server::stop();
         let serving = tokio::spawn(server::serve_on(core.clone(), listener, stopped, grace));
-        Running { gateway, core, address, stop, serving }
+        Running {
+            gateway,
+            core,
+            address,
+            stop,
+            serving,
+        }
     }
 
     pub(crate) async fn connect(&self) -> Peer {
@@ -124,7 +142,8 @@ impl Running {
     /// Asks for a path over a connection of its own.
     pub(crate) async fn get(&self, path: &str) -> Reply {
         let mut peer = self.connect().await;
-        peer.send(format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")).await;
+        peer.send(format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n"))
+            .await;
         peer.reply().await
     }
 
@@ -165,7 +184,11 @@ impl Peer {
 
     pub(crate) fn over(stream: TcpStream) -> Peer {
         stream.set_nodelay(true).unwrap();
-        Peer { stream, buffer: Vec::new(), patience: PATIENCE }
+        Peer {
+            stream,
+            buffer: Vec::new(),
+            patience: PATIENCE,
+        }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -175,7 +198,9 @@ impl Peer {
 
     /// Sends as much as the other side takes; that it closes in the middle is fine.
     pub(crate) async fn send_if_taken(&mut self, bytes: &[u8]) {
-        let _closed = tokio::time::timeout(self.patience, self.stream.write_all(bytes)).await.expect("the gateway takes it or closes");
+        let _closed = tokio::time::timeout(self.patience, self.stream.write_all(bytes))
+            .await
+            .expect("the gateway takes it or closes");
     }
 
     /// The next reply.
@@ -248,7 +273,12 @@ impl Reply {
             let (name, value) = line.split_once(": ").expect(line);
             headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        Reply { status: status.parse().unwrap(), headers, body: Vec::new(), raw: Vec::new() }
+        Reply {
+            status: status.parse().unwrap(),
+            headers,
+            body: Vec::new(),
+            raw: Vec::new(),
+        }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -296,7 +326,10 @@ routes:
             good.url(),
             deadline.as_millis()
         );
-        BadPart { running: Running::with(&config, lookup, Duration::from_secs(4)).await, deadline }
+        BadPart {
+            running: Running::with(&config, lookup, Duration::from_secs(4)).await,
+            deadline,
+        }
     }
 
     /// Asks for the page: it must come in time, with the good part, and say nothing of where its parts come from. Gives the outcome
@@ -312,7 +345,11 @@ routes:
             outcome = reply.outcome("bad").to_string();
             let is_null = reply.text().ends_with(r#","bad":null}"#);
             assert_eq!(is_null, outcome != "ok", "{what}: {outcome}, {}", reply.text());
-            assert_eq!(reply.header("cache-control"), Some(if is_null { "no-store" } else { "no-cache" }), "{what}");
+            assert_eq!(
+                reply.header("cache-control"),
+                Some(if is_null { "no-store" } else { "no-cache" }),
+                "{what}"
+            );
             self.tells_nothing(&reply, what);
             took
         })
@@ -327,7 +364,10 @@ routes:
             for url in source.endpoints() {
                 let address = url.split_once("://").map_or(&*url, |(_, address)| address);
                 let port = address.rsplit_once(':').map_or(address, |(_, port)| port);
-                assert!(!whole.contains(address) && !whole.contains(&format!(":{port}")), "{what}: the reply names {address}: {whole}");
+                assert!(
+                    !whole.contains(address) && !whole.contains(&format!(":{port}")),
+                    "{what}: the reply names {address}: {whole}"
+                );
             }
         }
         assert!(!whole.contains("127.0.0.1") && !whole.contains("http://"), "{what}: {whole}");

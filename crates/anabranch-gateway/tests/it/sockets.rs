@@ -53,7 +53,10 @@ async fn one_connection_serves_many_requests() {
     for id in 0..20 {
         peer.send(format!("GET /item/{id} HTTP/1.1\r\nhost: gateway\r\n\r\n")).await;
         let reply = peer.reply().await;
-        assert_eq!((reply.status, reply.text()), (200, format!("{{\"item\":{{\"path\":\"/items/{id}\"}}}}").as_str()));
+        assert_eq!(
+            (reply.status, reply.text()),
+            (200, format!("{{\"item\":{{\"path\":\"/items/{id}\"}}}}").as_str())
+        );
         assert_eq!(reply.header("content-type"), Some("application/json"));
         assert!(reply.header("date").is_some() && !reply.closes());
     }
@@ -63,7 +66,8 @@ async fn one_connection_serves_many_requests() {
         assert_eq!(peer.reply().await.status, status, "{target}");
     }
     assert_eq!(shop.counts().connections, 1, "the connection to the source is kept too");
-    peer.send("GET /item/7 HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n").await;
+    peer.send("GET /item/7 HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")
+        .await;
     assert!(peer.reply().await.closes());
     assert_eq!(peer.rest().await, b"");
 }
@@ -73,7 +77,10 @@ async fn pipelined_requests_are_answered_in_their_order() {
     let (_shop, running) = shop().await;
     let mut peer = running.connect().await;
     let ids = ["slow", "1", "slow", "2", "3"];
-    let all: String = ids.iter().map(|id| format!("GET /item/{id} HTTP/1.1\r\nhost: gateway\r\n\r\n")).collect();
+    let all: String = ids
+        .iter()
+        .map(|id| format!("GET /item/{id} HTTP/1.1\r\nhost: gateway\r\n\r\n"))
+        .collect();
     peer.send(all + &post(2, "{}") + KEEP).await;
     for id in ids {
         assert!(peer.reply().await.text().contains(id), "{id}");
@@ -152,7 +159,10 @@ async fn a_body_is_asked_for_when_the_client_waits_to_send_it() {
     // Too large: refused before it is sent.
     peer.send(waiting(200_000)).await;
     let refused = peer.reply().await;
-    assert_eq!((refused.status, refused.header("content-type")), (413, Some("application/problem+json")));
+    assert_eq!(
+        (refused.status, refused.header("content-type")),
+        (413, Some("application/problem+json"))
+    );
     assert!(refused.closes());
     assert_eq!(peer.rest().await, b"");
     assert_eq!(shop.counts().requests, 2);
@@ -164,22 +174,54 @@ async fn a_client_can_read_why_it_is_refused_though_it_was_still_sending() {
     let megabyte = "x".repeat(1 << 20);
     let lines = |count: usize| format!("GET /item/7 HTTP/1.1\r\nhost: gateway\r\n{}\r\n", "x-a: b\r\n".repeat(count));
     let cases = [
-        ("a query of 10 MB", format!("GET /item/7?q={} HTTP/1.1\r\nhost: gateway\r\n\r\n", megabyte.repeat(10)), 414),
+        (
+            "a query of 10 MB",
+            format!("GET /item/7?q={} HTTP/1.1\r\nhost: gateway\r\n\r\n", megabyte.repeat(10)),
+            414,
+        ),
         ("a method of 10 MB", megabyte.repeat(10), 414),
-        ("a header of 10 MB", format!("GET /item/7 HTTP/1.1\r\nhost: gateway\r\nx-a: {}\r\n\r\n", megabyte.repeat(10)), 431),
+        (
+            "a header of 10 MB",
+            format!("GET /item/7 HTTP/1.1\r\nhost: gateway\r\nx-a: {}\r\n\r\n", megabyte.repeat(10)),
+            431,
+        ),
         ("200 header lines", lines(200), 431),
         ("a million header lines", lines(1_000_000), 431),
         ("a body of 10 MB, announced", post(10 << 20, &megabyte.repeat(10)), 413),
-        ("a body of 10 MB in chunks", format!("POST /order HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\na00000\r\n{}\r\n0\r\n\r\n", megabyte.repeat(10)), 413),
-        ("a body for a path that is not there", post(10 << 20, &megabyte.repeat(10)).replace("/order", "/nowhere"), 404),
-        ("a body for a method that is not there", post(10 << 20, &megabyte.repeat(10)).replace("POST", "PATCH"), 405),
+        (
+            "a body of 10 MB in chunks",
+            format!(
+                "POST /order HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\na00000\r\n{}\r\n0\r\n\r\n",
+                megabyte.repeat(10)
+            ),
+            413,
+        ),
+        (
+            "a body for a path that is not there",
+            post(10 << 20, &megabyte.repeat(10)).replace("/order", "/nowhere"),
+            404,
+        ),
+        (
+            "a body for a method that is not there",
+            post(10 << 20, &megabyte.repeat(10)).replace("POST", "PATCH"),
+            405,
+        ),
     ];
     for (what, request, status) in cases {
         let mut peer = running.connect().await;
         peer.send_if_taken(request.as_bytes()).await;
         let reply = peer.reply().await;
-        assert_eq!((reply.status, reply.header("content-type")), (status, Some("application/problem+json")), "{what}: {}", reply.text());
-        assert!(reply.closes() && reply.text().contains(&format!("\"status\":{status}")), "{what}: {}", reply.text());
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (status, Some("application/problem+json")),
+            "{what}: {}",
+            reply.text()
+        );
+        assert!(
+            reply.closes() && reply.text().contains(&format!("\"status\":{status}")),
+            "{what}: {}",
+            reply.text()
+        );
         assert_eq!(peer.rest().await, b"", "{what}");
     }
     assert_eq!(shop.counts().requests, 0);
@@ -285,7 +327,10 @@ async fn an_idle_connection_is_closed_without_a_word_after_75_seconds() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off_after_30_seconds() {
     let big = upstream(Upstream::new("big").reply(Scripted::get("/big").fault(Fault::BigBody { size: 24 << 20 }))).await;
-    let config = format!("sources:\n  big: {{ url: {}, max_body: 32M }}\nroutes:\n  GET /big: {{ calls: {{ big: big /big }} }}\n", big.url());
+    let config = format!(
+        "sources:\n  big: {{ url: {}, max_body: 32M }}\nroutes:\n  GET /big: {{ calls: {{ big: big /big }} }}\n",
+        big.url()
+    );
     let running = Running::start(&config).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -320,14 +365,36 @@ async fn curl_speaks_with_it() {
     let (shop, running) = shop().await;
     let url = running.url("/item/7");
     let item = r#"{"item":{"path":"/items/7"}}"#;
-    for arguments in [&["-sS", &url][..], &["-sS", "--compressed", &url], &["-sS", "--http1.0", &url], &["-sS", "--http2", &url]] {
+    for arguments in [
+        &["-sS", &url][..],
+        &["-sS", "--compressed", &url],
+        &["-sS", "--http1.0", &url],
+        &["-sS", "--http2", &url],
+    ] {
         assert_eq!(run(&curl, arguments).await, (Some(0), item.to_string()), "{arguments:?}");
     }
     // The second request goes over the first one's connection.
-    let twice = run(&curl, &["-sS", "-o", "/dev/null", "-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n", &url, &url]).await;
+    let twice = run(
+        &curl,
+        &[
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code} %{num_connects}\n",
+            &url,
+            &url,
+        ],
+    )
+    .await;
     assert_eq!(twice, (Some(0), "200 1\n200 0\n".to_string()));
     let (code, head) = run(&curl, &["-sS", "-I", &url]).await;
-    assert!(code == Some(0) && head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("content-length: 28\r\n"), "{head}");
+    assert!(
+        code == Some(0) && head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("content-length: 28\r\n"),
+        "{head}"
+    );
     let order = running.url("/order");
     let json = "content-type: application/json";
     for arguments in [
@@ -335,7 +402,11 @@ async fn curl_speaks_with_it() {
         &["-sS", "-H", json, "-H", "transfer-encoding: chunked", "-d", "{\"a\":1}", &order],
         &["-sS", "-H", json, "-H", "expect: 100-continue", "-d", "{\"a\":1}", &order],
     ] {
-        assert_eq!(run(&curl, arguments).await, (Some(0), r#"{"order":{"order":1}}"#.to_string()), "{arguments:?}");
+        assert_eq!(
+            run(&curl, arguments).await,
+            (Some(0), r#"{"order":{"order":1}}"#.to_string()),
+            "{arguments:?}"
+        );
     }
     let orders = shop.seen().into_iter().filter(|seen| seen.method == Method::POST);
     assert!(orders.map(|seen| seen.body).all(|body| body == "{\"a\":1}"));
@@ -357,7 +428,13 @@ async fn the_preface_of_http_2_is_refused_in_http_1() {
 #[tokio::test]
 async fn bytes_that_are_no_http_are_refused_and_connections_that_say_nothing_are_no_harm() {
     let (_shop, running) = shop().await;
-    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"\0\0\0\0\0\0", b"SSH-2.0-OpenSSH\r\n", b"GET\r\n\r\n", b"\xff\xff\xff\xff\r\n\r\n"] {
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"\0\0\0\0\0\0",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"GET\r\n\r\n",
+        b"\xff\xff\xff\xff\r\n\r\n",
+    ] {
         let mut peer = running.connect().await;
         peer.send(bytes).await;
         assert_eq!(peer.reply().await.status, 400, "{bytes:?}");

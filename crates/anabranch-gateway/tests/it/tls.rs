@@ -57,7 +57,12 @@ struct Shown<'a> {
 
 impl Shown<'_> {
     fn as_itself() -> Shown<'static> {
-        Shown { name: "127.0.0.1", is_expired: false, alpn: &[], clients: None }
+        Shown {
+            name: "127.0.0.1",
+            is_expired: false,
+            alpn: &[],
+            clients: None,
+        }
     }
 }
 
@@ -65,7 +70,11 @@ impl Secure {
     async fn start(authority: &Authority, shown: Shown<'_>) -> Secure {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let served = Served::new(Upstream::new("secure").reply(Reply::get("/value").json("2")));
-        let secure = Secure { served: served.clone(), port: listener.local_addr().unwrap().port(), spoken: Arc::default() };
+        let secure = Secure {
+            served: served.clone(),
+            port: listener.local_addr().unwrap().port(),
+            spoken: Arc::default(),
+        };
         let (acceptor, spoken) = (acceptor(authority, shown), secure.spoken.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -93,13 +102,19 @@ impl Secure {
 fn acceptor(authority: &Authority, shown: Shown<'_>) -> TlsAcceptor {
     let (certificate, key) = authority.sign(shown.name, shown.is_expired);
     let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let builder = match shown.clients {
         None => builder.with_no_client_auth(),
         Some(clients) => {
             let mut roots = RootCertStore::empty();
             roots.add(clients.0.der().clone()).unwrap();
-            builder.with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap())
+            builder.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .build()
+                    .unwrap(),
+            )
         }
     };
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -124,11 +139,23 @@ async fn only_the_right_certificate_is_spoken_to() {
     let (ours, strangers) = (Authority::new(), Authority::new());
     let good = good().await;
     let trusting_ours = "tls: { ca: $file.ca.pem }";
-    let named = |name| Shown { name, ..Shown::as_itself() };
-    let expired = || Shown { is_expired: true, ..Shown::as_itself() };
+    let named = |name| Shown {
+        name,
+        ..Shown::as_itself()
+    };
+    let expired = || Shown {
+        is_expired: true,
+        ..Shown::as_itself()
+    };
     let cases = [
         ("the right one", &ours, Shown::as_itself(), trusting_ours, "ok"),
-        ("another name, which the config expects", &ours, named("shop.test"), "tls: { ca: $file.ca.pem, server_name: shop.test }", "ok"),
+        (
+            "another name, which the config expects",
+            &ours,
+            named("shop.test"),
+            "tls: { ca: $file.ca.pem, server_name: shop.test }",
+            "ok",
+        ),
         ("another name", &ours, named("shop.test"), trusting_ours, "tls"),
         ("another address", &ours, named("127.0.0.2"), trusting_ours, "tls"),
         ("of an unknown authority", &strangers, Shown::as_itself(), trusting_ours, "tls"),
@@ -139,7 +166,11 @@ async fn only_the_right_certificate_is_spoken_to() {
         let secure = Secure::start(signed_by, shown).await;
         assert_eq!(outcome(&good, &secure, source, &files(&ours), what).await, expected, "{what}");
         let requests = u64::from(expected == "ok");
-        assert_eq!(secure.served.counts().requests, requests, "{what}: nothing is sent to a peer that is not trusted");
+        assert_eq!(
+            secure.served.counts().requests,
+            requests,
+            "{what}: nothing is sent to a peer that is not trusted"
+        );
     }
 }
 
@@ -148,13 +179,21 @@ async fn a_client_certificate_is_shown_where_the_config_has_one() {
     let (ours, clients) = (Authority::new(), Authority::new());
     let good = good().await;
     let (certificate, key) = clients.sign("gateway.test", false);
-    let files = files(&ours).with_file("client.pem", &certificate.pem()).with_file("client.key", &key.serialize_pem());
-    let asks_for_one = || Shown { clients: Some(&clients), ..Shown::as_itself() };
+    let files = files(&ours)
+        .with_file("client.pem", &certificate.pem())
+        .with_file("client.key", &key.serialize_pem());
+    let asks_for_one = || Shown {
+        clients: Some(&clients),
+        ..Shown::as_itself()
+    };
     let secure = Secure::start(&ours, asks_for_one()).await;
     let with_ours = "tls: { ca: $file.ca.pem, cert: $file.client.pem, key: $file.client.key }";
     assert_eq!(outcome(&good, &secure, with_ours, &files, "with a certificate").await, "ok");
     let secure = Secure::start(&ours, asks_for_one()).await;
-    assert_eq!(outcome(&good, &secure, "tls: { ca: $file.ca.pem }", &files, "without a certificate").await, "tls");
+    assert_eq!(
+        outcome(&good, &secure, "tls: { ca: $file.ca.pem }", &files, "without a certificate").await,
+        "tls"
+    );
     assert_eq!(secure.served.counts().requests, 0);
 }
 
@@ -174,7 +213,10 @@ async fn peers_that_are_no_tls_servers() {
 
     // The backlog answers for it: the connection opens, and nobody ever says a word.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let source = format!("url: 'https://{}', tls: {{ ca: $file.ca.pem }}, connect_timeout: 150ms, retry: 0", silent.local_addr().unwrap());
+    let source = format!(
+        "url: 'https://{}', tls: {{ ca: $file.ca.pem }}, connect_timeout: 150ms, retry: 0",
+        silent.local_addr().unwrap()
+    );
     let page = BadPart::start(&good, &source, ms(1500), &files(&ours)).await;
     assert_eq!(page.outcome("a server that says nothing").await, "connect");
 }
@@ -188,8 +230,17 @@ async fn http_2_is_spoken_where_both_sides_know_it() {
         (&["h2", "http/1.1"][..], "'1.1'", "http/1.1", 3),
         (&["h2"][..], "'2'", "h2", 1),
     ] {
-        let secure = Secure::start(&ours, Shown { alpn: offered, ..Shown::as_itself() }).await;
-        secure.served.follow(Upstream::new("secure").reply(Reply::path("/**").json("2").delay(ms(60))));
+        let secure = Secure::start(
+            &ours,
+            Shown {
+                alpn: offered,
+                ..Shown::as_itself()
+            },
+        )
+        .await;
+        secure
+            .served
+            .follow(Upstream::new("secure").reply(Reply::path("/**").json("2").delay(ms(60))));
         let config = format!(
             "
 sources:
@@ -206,7 +257,11 @@ routes:
             let reply = running.get("/page").await;
             assert_eq!((reply.status, reply.text()), (200, r#"{"a":2,"b":2,"c":2}"#), "{offered:?} {http}");
         }
-        assert_eq!(secure.spoken(), vec![agreed; connections], "{offered:?} {http}: three calls at once, twice");
+        assert_eq!(
+            secure.spoken(),
+            vec![agreed; connections],
+            "{offered:?} {http}: three calls at once, twice"
+        );
     }
 }
 
@@ -214,13 +269,25 @@ routes:
 async fn a_stream_of_http_2_that_nobody_waits_for_is_reset_and_its_connection_goes_on() {
     let ours = Authority::new();
     let good = good().await;
-    let secure = Secure::start(&ours, Shown { alpn: &["h2"], ..Shown::as_itself() }).await;
+    let secure = Secure::start(
+        &ours,
+        Shown {
+            alpn: &["h2"],
+            ..Shown::as_itself()
+        },
+    )
+    .await;
     let source = format!("url: '{}', tls: {{ ca: $file.ca.pem }}, retry: 0", secure.url());
     let page = BadPart::start(&good, &source, ms(300), &files(&ours)).await;
     assert_eq!(page.outcome("well").await, "ok");
-    secure.served.follow(Upstream::new("secure").reply(Reply::any().json("2").delay(ms(5000))));
+    secure
+        .served
+        .follow(Upstream::new("secure").reply(Reply::any().json("2").delay(ms(5000))));
     assert_eq!(page.outcome("late").await, "timeout");
-    until("the late stream is reset", || secure.served.counts().cancelled == secure.served.counts().requests - 1).await;
+    until("the late stream is reset", || {
+        secure.served.counts().cancelled == secure.served.counts().requests - 1
+    })
+    .await;
     secure.served.follow(Upstream::new("secure").reply(Reply::any().json("2")));
     assert_eq!(page.outcome("well again").await, "ok");
     assert_eq!(secure.spoken(), ["h2"], "one connection for all");
@@ -231,8 +298,14 @@ async fn certificates_that_cannot_be_used_are_found_at_load() {
     let config = |tls: &str| {
         format!("sources:\n  shop: {{ url: 'https://shop.test', tls: {{ {tls} }} }}\nroutes:\n  GET /page: {{ calls: {{ a: shop /a }} }}\n")
     };
-    let lookup = MapLookup::new().with_file("ca.pem", "no certificate").with_file("key.pem", "SECRET-KEY");
-    for (tls, says) in [("ca: $file.ca.pem", "CERTIFICATE"), ("ca: $file.none.pem", "none.pem"), ("cert: $file.ca.pem", "key")] {
+    let lookup = MapLookup::new()
+        .with_file("ca.pem", "no certificate")
+        .with_file("key.pem", "SECRET-KEY");
+    for (tls, says) in [
+        ("ca: $file.ca.pem", "CERTIFICATE"),
+        ("ca: $file.none.pem", "none.pem"),
+        ("cert: $file.ca.pem", "key"),
+    ] {
         let text = config(tls);
         let refused = match compile("gateway.yaml", &text, &lookup) {
             Err(faults) => faults.render(false),

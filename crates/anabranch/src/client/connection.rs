@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::body::{Coding, Collector, Framing, WireLimits};
@@ -33,6 +34,8 @@ pub(super) struct Exchange<'a> {
     pub(super) request: &'a Request,
     pub(super) limits: &'a WireLimits,
     pub(super) marks: &'a Marks,
+    /// When it began, over a connection that was there; a new one came later.
+    pub(super) at: Instant,
 }
 
 /// A whole answer, its body not yet decoded: the connection need not be held for that.
@@ -43,6 +46,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// How long the peer keeps an idle connection, where it says so.
     pub(super) keep_alive: Option<Duration>,
+    /// When its last byte was there.
+    pub(super) ended_at: Instant,
 }
 
 /// An exchange that failed, and how far it had come.
@@ -129,7 +134,7 @@ impl Head {
         ))
     }
 
-    pub(super) fn with_body(self, body: Collector) -> Answer {
+    pub(super) fn with_body(self, body: Collector, ended_at: Instant) -> Answer {
         let Framing { coding, keep_alive, .. } = self.framing;
         Answer {
             status: self.status.as_u16(),
@@ -137,6 +142,7 @@ impl Head {
             coding,
             body: body.finish(),
             keep_alive,
+            ended_at,
         }
     }
 }

@@ -221,7 +221,7 @@ impl Http2Stream {
             }
             timings.body = Some(head_at.elapsed());
         }
-        Ok(head.with_body(body))
+        Ok(head.with_body(body, Instant::now()))
     }
 
     fn head_failed(&self, error: hyper::Error, was_handed_back: bool) -> Failure {

@@ -96,7 +96,7 @@ impl Hyper1 {
             }
             timings.body = Some(head_at.elapsed());
         }
-        Ok(head.with_body(body))
+        Ok(head.with_body(body, Instant::now()))
     }
 
     async fn head(&mut self, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Failure> {

@@ -120,20 +120,34 @@ impl Client {
         marks: &Marks,
         timings: &mut Timings,
     ) -> Result<Response, CallError> {
-        let pool = self.pool(endpoint);
+        self.exchange_at(Instant::now(), endpoint, request, limits, marks, timings).await
+    }
+
+    /// The same for a caller who has just read the clock.
+    pub(crate) async fn exchange_at(
+        &self,
+        now: Instant,
+        endpoint: &Endpoint,
+        request: &Request,
+        limits: &WireLimits,
+        marks: &Marks,
+        timings: &mut Timings,
+    ) -> Result<Response, CallError> {
+        let pool = self.pool(endpoint, now);
         let exchange = Exchange {
             endpoint,
             request,
             limits,
             marks,
+            at: now,
         };
         let mut is_second = false;
         loop {
-            let mut connection = pool.connection(is_second, marks, timings).await?;
+            let mut connection = pool.connection(is_second, now, marks, timings).await?;
             let is_reused = connection.is_reused();
             match connection.exchange(exchange, timings).await {
                 Ok(answer) => {
-                    pool.give_back(connection, answer.keep_alive);
+                    pool.give_back(connection, answer.keep_alive, answer.ended_at);
                     return decoded(answer, limits).await;
                 }
                 Err(failure) if is_reused && !is_second && failure.may_repeat(request) => {
@@ -178,8 +192,7 @@ impl Client {
         self.0.background.drain(deadline).await
     }
 
-    fn pool(&self, endpoint: &Endpoint) -> Arc<Pool> {
-        let now = Instant::now();
+    fn pool(&self, endpoint: &Endpoint, now: Instant) -> Arc<Pool> {
         let mut pools = self.0.lock();
         let is_due = pools.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY);
         let pool = pools.by_endpoint.get(&endpoint.id()).cloned();

@@ -98,8 +98,7 @@ impl Pool {
     /// over idle ones, after one of them turned out dead.
     ///
     /// Waits as long as a dial may take. Dropping the future leaves the dial to the pool.
-    pub(super) async fn connection(self: &Arc<Self>, fresh: bool, marks: &Marks, timings: &mut Timings) -> Given {
-        let now = Instant::now();
+    pub(super) async fn connection(self: &Arc<Self>, fresh: bool, now: Instant, marks: &Marks, timings: &mut Timings) -> Given {
         if let Some(connection) = self.take(fresh, now) {
             timings.reused = connection.is_reused();
             return Ok(connection);
@@ -116,10 +115,9 @@ impl Pool {
     }
 
     /// Takes a connection back after a whole exchange.
-    pub(super) fn give_back(self: &Arc<Self>, connection: Connection, keep_alive: Option<Duration>) {
+    pub(super) fn give_back(self: &Arc<Self>, connection: Connection, keep_alive: Option<Duration>, now: Instant) {
         // A stream gives its place back by being dropped.
         let Connection::Http1(mut connection) = connection else { return };
-        let now = Instant::now();
         if connection.begin_rest(keep_alive, self.endpoint.settings(), now) {
             self.hand_over(connection, now);
         }

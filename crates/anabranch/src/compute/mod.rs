@@ -73,10 +73,10 @@ pub struct ComputeSettings {
     pub threads: usize,
     /// Jobs that may wait, for each thread; at least 1. Default 64.
     pub queue_per_thread: usize,
-    /// How long one job may run, from 1 ms to a day; default 250 ms. It is real time, which computing takes even on a test's
-    /// clock that stands still. A job that asks its context stops then. One that does not is given up at twice the limit:
-    /// its caller gets [`TimedOut`](ComputeError::TimedOut), its thread counts as lost until the job ends, and another
-    /// thread takes its place, for at most two lost threads at a time.
+    /// How long one job may run, from 1 ms to a day; default 250 ms. It is real time, waits for a core included, and passes
+    /// even on a test's clock that stands still. A job that asks its context stops then. One that does not is given up at
+    /// twice the limit: its caller gets [`TimedOut`](ComputeError::TimedOut), its thread counts as lost until the job ends,
+    /// and another thread takes its place, for at most two lost threads at a time.
     pub limit: Duration,
 }
 

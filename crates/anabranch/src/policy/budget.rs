@@ -52,7 +52,12 @@ impl Budget {
 
     /// Counts a call, once, whatever the number of its attempts.
     pub fn record_call(&self) {
-        self.record_call_at(self.second());
+        self.record_call_now(Instant::now());
+    }
+
+    /// The same for a caller who has just read the clock.
+    pub(crate) fn record_call_now(&self, now: Instant) {
+        self.record_call_at(now.saturating_duration_since(self.origin).as_secs());
     }
 
     /// Takes a token for one additional attempt, if the budget has one.

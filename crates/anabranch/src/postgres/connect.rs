@@ -124,7 +124,7 @@ impl Connector {
         let login = async {
             let (client, mut link) = log_in(host, Wire::new(stream, meter.clone())).await.map_err(fault::not_connected)?;
             self.check_role(&client, &mut link).await?;
-            Ok((client, link))
+            Ok::<_, CallError>((client, link))
         };
         let late = |_elapsed| CallError::new(Kind::Connect, "the login did not end within the connect timeout").in_phase(Phase::Connect);
         let (client, link) = deadline.bound(login).await.map_err(late)??;

@@ -180,6 +180,23 @@ pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The bytes of a UUID (RFC 9562) from its usual text, with or without hyphens.
+pub(super) fn from_uuid(text: &str) -> Option<[u8; 16]> {
+    let has_hyphens = text.len() == 36;
+    let (mut bytes, mut digits) = ([0_u8; 16], 0_usize);
+    for (at, byte) in text.bytes().enumerate() {
+        if has_hyphens && matches!(at, 8 | 13 | 18 | 23) {
+            (byte == b'-').then_some(())?;
+            continue;
+        }
+        let digit = char::from(byte).to_digit(16)? as u8;
+        let place = bytes.get_mut(digits / 2)?;
+        *place = *place << 4 | digit;
+        digits += 1;
+    }
+    (digits == 32).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -225,6 +242,16 @@ mod tests {
         assert_eq!(from_base64("Zg").unwrap(), b"f");
         for broken in ["Z", "Zg=", "Z===", "Zg==Zg==", "Z g=", "ü"] {
             assert_eq!(from_base64(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_is_read_with_and_without_hyphens() {
+        let bytes = from_uuid("f81d4fae-7dec-11d0-a765-00A0C91e6bf6").unwrap();
+        assert_eq!((bytes[0], bytes[15]), (0xf8, 0xf6));
+        assert_eq!(from_uuid("f81d4fae7dec11d0a76500a0c91e6bf6"), Some(bytes));
+        for broken in ["", "f81d4fae", "f81d4fae-7dec-11d0-a765-00a0c91e6bfg", "f81d4fae7-dec-11d0-a765-00a0c91e6bf6", "f81d4fae7dec11d0a76500a0c91e6bf6ff"] {
+            assert_eq!(from_uuid(broken), None, "{broken}");
         }
     }
 

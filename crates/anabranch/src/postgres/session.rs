@@ -142,6 +142,19 @@ impl Session {
         self.client.cancel_token()
     }
 
+    /// Tells the server how long statements may take, where what it knows will not do.
+    pub(super) async fn tell_timeout(&mut self, left: Duration) -> Result<(), Failure> {
+        let Some(timeout) = new_timeout(self.server_timeout, left) else { return Ok(()) };
+        self.server_timeout = None;
+        self.client.batch_execute(&set_timeout(timeout)).await.map_err(|error| Failure::running(error, &self.meter))?;
+        self.server_timeout = Some(timeout);
+        Ok(())
+    }
+
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
+    }
+
     /// The driver's client, for what has no word here.
     pub(super) fn raw(&mut self) -> &mut Client {
         self.meter.allow(u64::MAX);
@@ -161,7 +174,7 @@ impl Session {
         self.meter.allow(asked.max_body.saturating_mul(2).saturating_add(WIRE_SLACK));
         marks.enter(Phase::FirstByte, None);
         let new_timeout = new_timeout(self.server_timeout, left);
-        let Session { client, statements, meter, is_preparing, .. } = self;
+        let Session { client, statements, meter, is_preparing, server_timeout, .. } = self;
         let client = &*client;
         let ask = async {
             let mut is_kept = true;
@@ -170,8 +183,10 @@ impl Session {
                     Some(prepared) => prepared,
                     None => {
                         is_kept = false;
-                        let prepared = prepare(client, asked.text, meter, is_preparing).await;
-                        let Ok(prepared) = prepared else { return (prepared.map(|_| unreachable!()), Trace::None) };
+                        let prepared = match prepare(client, asked.text, meter, is_preparing).await {
+                            Ok(prepared) => prepared,
+                            Err(failure) => return (Err(failure), Trace::None),
+                        };
                         statements.keep(asked.text, &prepared);
                         prepared
                     }
@@ -185,12 +200,12 @@ impl Session {
             }
         };
         let Some(timeout) = new_timeout else { return ask.await };
-        self.server_timeout = None;
-        let text = format!("set statement_timeout = {}", timeout.as_millis());
+        *server_timeout = None;
+        let text = set_timeout(timeout);
         // Both are sent at once: the server answers one after the other, and no round trip is added.
-        let (set, (result, trace)) = join(self.client.batch_execute(&text), ask).await;
+        let (set, (result, trace)) = join(client.batch_execute(&text), ask).await;
         match set {
-            Ok(()) => self.server_timeout = Some(timeout),
+            Ok(()) => *server_timeout = Some(timeout),
             // In a transaction that has failed already nothing can be set; the answer says as much.
             Err(_) if result.is_err() => {}
             Err(error) => return (Err(Failure::running(error, &self.meter)), Trace::Left),
@@ -246,6 +261,10 @@ fn new_timeout(told: Option<Duration>, left: Duration) -> Option<Duration> {
     }
     let timeout = left.saturating_add(left / 4).min(LONGEST);
     Some(Duration::from_millis(timeout.as_millis() as u64 + 1).min(LONGEST))
+}
+
+fn set_timeout(timeout: Duration) -> String {
+    format!("set statement_timeout = {}", timeout.as_millis())
 }
 
 async fn prepare(client: &Client, text: &str, meter: &Meter, is_preparing: &mut bool) -> Result<Arc<Prepared>, Failure> {

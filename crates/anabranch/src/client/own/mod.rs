@@ -76,21 +76,23 @@ impl Own {
     }
 
     pub(super) async fn exchange(&mut self, exchange: Exchange<'_>, timings: &mut Timings) -> Result<Answer, Failure> {
-        let sent_at = Instant::now();
+        let sent_at = if self.rest.is_reused { exchange.at } else { Instant::now() };
         exchange.marks.enter(Phase::FirstByte, exchange.limits.first_byte);
         self.is_between = false;
         let mut rest = self.send(exchange).await?;
         let (head, mut body) = self.begin(exchange, &mut rest).await?;
         let head_at = Instant::now();
         timings.first_byte = Some(head_at.duration_since(sent_at));
+        let mut ended_at = head_at;
         if !body.is_done() {
             exchange.marks.enter(Phase::Body, exchange.limits.body_idle);
             self.finish(exchange, &mut body).await.map_err(Failure::answered)?;
-            timings.body = Some(head_at.elapsed());
+            ended_at = Instant::now();
+            timings.body = Some(ended_at.duration_since(head_at));
         }
         self.is_between = head.keeps_open && body.ends_clean() && rest.is_empty();
         let AnswerHead { status, framing, lines, .. } = *head;
-        Ok(Answer { status, headers: Headers::Lines(lines), coding: framing.coding, body: body.into_bytes(), keep_alive: framing.keep_alive })
+        Ok(Answer { status, headers: Headers::Lines(lines), coding: framing.coding, body: body.into_bytes(), keep_alive: framing.keep_alive, ended_at })
     }
 
     /// Writes the head, and the body with it where it is small; returns what is left to write.
