@@ -232,7 +232,7 @@ impl Checker {
 
     fn compare(&self, body: &[u8], id: u64) -> Result<(), String> {
         let answer: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
-        let parts = self.inside.as_ref().map_or(&answer, |inside| &answer[inside.as_str()]);
+        let parts = self.inside.as_ref().filter(|_| !self.is_bare()).map_or(&answer, |inside| &answer[inside.as_str()]);
         for name in &self.order {
             let part = if self.is_bare() { parts } else { &parts[name.as_str()] };
             if !same(part, &self.body.value(&format!("{name}/{id}"))) {

@@ -25,6 +25,7 @@ mod services_tls;
 mod table;
 mod trial;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -117,11 +118,13 @@ impl Options {
 
     /// Runs a command and writes its figures, with all that a reader needs to judge them.
     fn write(&self, command: &str, measure: impl FnOnce(&Places, &Cores) -> Value) -> Result<(), String> {
-        let load_before = machine::load_average();
-        if load_before > 0.5 {
-            println!("note: the machine is busy already (load average {load_before}); figures will drift, ratios less");
-        }
-        let figures = in_a_folder(&self.gateway, measure)?;
+        let (load_before, figures) = in_a_folder(&self.gateway, |places, cores| {
+            let load_before = machine::load_average();
+            if load_before > 0.5 {
+                println!("note: the machine is busy already (load average {load_before}); figures will drift, ratios less");
+            }
+            (load_before, measure(places, cores))
+        })?;
         let mut result = json!({
             "command": std::env::var("BENCH_COMMAND").unwrap_or_else(|_| format!("bench {command}")),
             "commit": std::env::var("BENCH_COMMIT").ok(),
@@ -145,6 +148,7 @@ impl Options {
 /// Does something with a folder of its own that is removed afterwards.
 fn in_a_folder<T>(gateway: &str, then: impl FnOnce(&Places, &Cores) -> T) -> Result<T, String> {
     let cores = Cores::share_out()?;
+    let _alone = alone()?;
     if machine::open_files_max().is_some_and(|most| most < OPEN_FILES_MIN) {
         println!("note: fewer than {OPEN_FILES_MIN} open files are allowed; run `ulimit -n {OPEN_FILES_MIN}` first, or large scenes fail");
     }
@@ -156,4 +160,15 @@ fn in_a_folder<T>(gateway: &str, then: impl FnOnce(&Places, &Cores) -> T) -> Res
     let done = then(&places, &cores);
     let _ = std::fs::remove_dir_all(&places.run);
     Ok(done)
+}
+
+/// Two benchmarks at once would measure each other; the second one waits. The lock ends with the file.
+fn alone() -> Result<File, String> {
+    let path = std::env::temp_dir().join("anabranch-bench.lock");
+    let file = File::create(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    if file.try_lock().is_err() {
+        println!("another benchmark runs; waiting for its end");
+        file.lock().map_err(|error| format!("cannot lock {}: {error}", path.display()))?;
+    }
+    Ok(file)
 }

@@ -170,10 +170,8 @@ fn krakend(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, Stri
 }
 
 fn tailcall(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
-    let installed = peer.installed(places);
-    let config = read(&installed.join("config"))?;
-    let mut command = Command::new(installed.join("bin/tailcall"));
-    command.arg("start").arg(peer.folder(places).join(config.trim())).env("TAILCALL_TRACKER", "false");
+    let mut command = Command::new(peer.installed(places).join("bin/tailcall"));
+    command.arg("start").arg(peer.folder(places).join("page.graphql")).env("TAILCALL_TRACKER", "false");
     Ok(command)
 }
 

@@ -1,5 +1,6 @@
 //! One trial: services, a gateway and a load that ask for each other, and what the gateway cost meanwhile.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -49,6 +50,7 @@ struct Used {
 /// # Errors
 /// Something did not start or never gave a right answer.
 pub fn run(trial: Trial) -> Result<Value, String> {
+    must_be_free(GATEWAY)?;
     let mut services = services_process(&trial.services, trial.folder, trial.cores)?;
     // Declared after the services, so that it ends before them: they then drop its connections without leaving their ports in use.
     let mut gateway = None;
@@ -102,6 +104,14 @@ fn figures(job: &Job, outcome: &Outcome, before: &Used, after: &Used, idle_kib: 
         "load_and_services_busy": busy(after.services_cpu_ns - before.services_cpu_ns + outcome.load_cpu_us * 1000),
         "services_late_p50_us": after.counts.late_p50_us, "services_late_p99_us": after.counts.late_p99_us,
     })
+}
+
+/// What another process listens on would be measured instead of ours.
+fn must_be_free(port: u16) -> Result<(), String> {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("port {port} is not free: {error}")),
+    }
 }
 
 fn services_process(settings: &Settings, folder: &Path, cores: &Cores) -> Result<Process, String> {
@@ -160,6 +170,7 @@ fn this() -> Command {
 /// # Errors
 /// One did not start.
 pub fn hold(services: &Settings, command: &Command, folder: &Path, cores: &Cores) -> Result<(), String> {
+    must_be_free(GATEWAY)?;
     let mut running = services_process(services, folder, cores)?;
     let mut gateway = Process::start(command, &cores.gateway, &folder.join("gateway.log"))?;
     gateway.wait_for_port(GATEWAY, START_WAIT)?;

@@ -10,10 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anabranch::{Background, Deadline};
-use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::{coop::unconstrained, yield_now};
 
 use super::stop::Stop;
 use crate::gateway::Core;
@@ -85,24 +83,25 @@ pub async fn accept(listener: TcpListener, cores: Vec<CoreHandle>, stop: Stop) {
 
 /// A listener up to its stop.
 struct Door {
-    listener: TcpListener,
+    /// Gone once the stop was requested.
+    listener: Option<TcpListener>,
     stop: Stop,
-    /// Clients that may come in once the stop is requested: they had connected before, as far as they know.
-    late: usize,
+    /// Who waited at the door when it closed, last first.
+    late: Vec<(TcpStream, SocketAddr)>,
 }
 
 impl Door {
     fn new(listener: TcpListener, stop: Stop) -> Door {
-        Door { listener, stop, late: LATE }
+        Door { listener: Some(listener), stop, late: Vec::new() }
     }
 
-    /// The next client; None once the stop is requested and nobody waits at the door.
+    /// The next client; None once the stop is requested and nobody waits any more.
     async fn next(&mut self) -> Option<(TcpStream, SocketAddr)> {
-        loop {
+        while let Some(listener) = &self.listener {
             let accepted = tokio::select! {
                 biased;
-                () = self.stop.requested() => self.next_late().await?,
-                accepted = self.listener.accept() => accepted,
+                () = self.stop.requested() => break,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok((socket, peer)) => {
@@ -112,14 +111,28 @@ impl Door {
                 Err(error) => rest_after(&error).await,
             }
         }
+        if let Some(listener) = self.listener.take() {
+            self.late = close(listener).unwrap_or_default();
+        }
+        self.late.pop()
     }
+}
 
-    async fn next_late(&mut self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
-        self.late = self.late.checked_sub(1)?;
-        // The runtime looks at its sockets between two turns; who has just come is not seen before.
-        yield_now().await;
-        unconstrained(self.listener.accept()).now_or_never()
+/// Closes a listener and gives the clients that it had let in without our having seen them: for all they know, we are there. Asked
+/// of the system itself, since the runtime knows only what it saw when it last looked.
+fn close(listener: TcpListener) -> io::Result<Vec<(TcpStream, SocketAddr)>> {
+    let listener = listener.into_std()?;
+    let mut late = Vec::new();
+    while late.len() < LATE && let Ok(accepted) = listener.accept() {
+        late.push(accepted);
     }
+    drop(listener);
+    let ready = |(socket, peer): (std::net::TcpStream, SocketAddr)| {
+        socket.set_nonblocking(true).ok()?;
+        socket.set_nodelay(true).ok()?;
+        Some((TcpStream::from_std(socket).ok()?, peer))
+    };
+    Ok(late.into_iter().rev().filter_map(ready).collect())
 }
 
 /// A connection that died in the queue is no reason to rest; a lack of descriptors is (EMFILE would spin).
@@ -155,7 +168,6 @@ pub async fn serve_on(core: Core, listener: TcpListener, stop: Stop, grace: Dura
         let (core, stop) = (core.clone(), stop.clone());
         connections.spawn("connection", Deadline::never(), super::serve_connection(socket, core, Some(peer.ip()), stop));
     }
-    drop(door);
     drain(&core, &connections, grace).await
 }
 

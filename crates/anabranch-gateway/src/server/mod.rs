@@ -16,3 +16,12 @@ pub use health::serve_health;
 pub use stop::{Stop, StopHandle, stop};
 
 use connection::serve as serve_connection;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::gateway::Core;
+
+/// Serves one connection over any stream until either side closes it, or until the stop is requested and it is idle.
+pub async fn serve_stream<I: AsyncRead + AsyncWrite + Unpin + Send>(stream: I, core: Core, stop: Stop) {
+    serve_connection(stream, core, None, stop).await;
+}

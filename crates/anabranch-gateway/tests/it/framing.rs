@@ -184,7 +184,7 @@ async fn heads_that_can_be_read_in_two_ways_are_refused() {
         "GET /item/1 HTTP/1.1 x\r\nhost: a",
         "GET item/1 HTTP/1.1\r\nhost: a",
         "GET /item/1#x HTTP/1.1\r\nhost: a",
-        "GET /item/\01 HTTP/1.1\r\nhost: a",
+        "GET /item/\x001 HTTP/1.1\r\nhost: a",
         "G\0ET /item/1 HTTP/1.1\r\nhost: a",
         "CONNECT gateway:80 HTTP/1.1\r\nhost: a",
         "GET /item/1",

@@ -309,7 +309,7 @@ async fn certificates_that_cannot_be_used_are_found_at_load() {
         let text = config(tls);
         let refused = match compile("gateway.yaml", &text, &lookup) {
             Err(faults) => faults.render(false),
-            Ok(plan) => Gateway::build(plan).err().expect(tls).to_string(),
+            Ok(plan) => Gateway::build(plan).expect_err(tls).to_string(),
         };
         assert!(refused.contains(says) && !refused.contains("SECRET-KEY"), "{tls}: {refused}");
     }

@@ -96,7 +96,8 @@ impl Framing {
                 10 if is("connection") => {
                     for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                         framing.says_close |= token.eq_ignore_ascii_case(b"close");
-                        framing.says_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                        // A header that is no text may ask to close, not to keep open.
+                        framing.says_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive") && value.is_ascii();
                     }
                 }
                 10 if is("keep-alive") => framing.keep_alive = parse_keep_alive(value),

@@ -30,7 +30,8 @@ impl Rest {
     /// close first.
     pub(super) fn begin(&mut self, keep_alive: Option<Duration>, settings: &WireSettings, now: Instant) -> bool {
         let idle = keep_alive.map_or(settings.idle_timeout, |timeout| timeout.saturating_sub(Duration::from_secs(1)));
-        self.until = (now + idle).min(self.born + settings.max_lifetime);
+        // No rest is longer than a life; a peer may say any number, and an instant that far away is a panic.
+        self.until = (now + idle.min(settings.max_lifetime)).min(self.born + settings.max_lifetime);
         self.is_reused = true;
         self.until > now
     }

@@ -17,12 +17,12 @@ pub(super) enum Shape {
     Object,
 }
 
-/// The shape of a text, with the text trimmed; None if it begins like no JSON.
+/// The shape of a text, with the text trimmed; None if it is no word of JSON and begins like none of its values.
 pub(super) fn shape(text: &str) -> Option<(Shape, &str)> {
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
     let shape = match text.as_bytes().first()? {
-        b'n' => Shape::Null,
-        b't' | b'f' => Shape::Bool,
+        b'n' if text == "null" => Shape::Null,
+        b't' | b'f' if matches!(text, "true" | "false") => Shape::Bool,
         b'-' | b'0'..=b'9' => Shape::Number,
         b'"' => Shape::String,
         b'[' => Shape::List,

@@ -12,3 +12,7 @@ mod compute;
 mod client;
 mod client_http2;
 mod client_sockets;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_server;

@@ -2,7 +2,9 @@
 
 use bytes::BytesMut;
 
-/// Extensions and trailers, all together; hyper's limit for each.
+use crate::client::connection::MAX_HEADERS;
+
+/// Extensions and trailers stay below this, all together; hyper's limit for extensions alone.
 const MAX_EXTRAS: usize = 16 << 10;
 
 /// Where in the coding the next byte stands.
@@ -10,7 +12,9 @@ const MAX_EXTRAS: usize = 16 << 10;
 enum At {
     /// In the digits of a size; so many came.
     Size { size: u64, digits: u8 },
-    /// Behind the digits: blanks or an extension.
+    /// Behind the digits, in blanks; no digit follows any more.
+    SizeBlanks { size: u64 },
+    /// In an extension.
     Extension { size: u64 },
     /// The line feed after a size.
     SizeFeed { size: u64 },
@@ -22,8 +26,10 @@ enum At {
     DataFeed,
     /// At the start of a line of the trailers.
     TrailerStart,
-    /// In such a line.
-    Trailer,
+    /// In its name.
+    TrailerName,
+    /// Behind its colon.
+    TrailerValue,
     /// The line feed of such a line.
     TrailerFeed,
     /// The last line feed.
@@ -37,6 +43,7 @@ enum At {
 pub(super) struct Chunks {
     at: At,
     extras: usize,
+    trailers: usize,
 }
 
 /// Why a body cannot be decoded.
@@ -50,7 +57,7 @@ pub(super) enum ChunkFault {
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Chunks { at: At::Size { size: 0, digits: 0 }, extras: 0 }
+        Chunks { at: At::Size { size: 0, digits: 0 }, extras: 0, trailers: 0 }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -87,9 +94,13 @@ impl Chunks {
                 At::Size { size: size << 4 | digit, digits: digits + 1 }
             }
             (At::Size { digits: 0, .. }, _) => return broken("a chunk's size is no hexadecimal number"),
-            (At::Size { size, .. } | At::Extension { size }, b'\r') => At::SizeFeed { size },
-            (At::Size { size, .. }, b' ' | b'\t' | b';') => At::Extension { size },
-            (At::Size { .. }, _) => return broken("a chunk's size is no hexadecimal number"),
+            (At::Size { size, .. } | At::SizeBlanks { size } | At::Extension { size }, b'\r') => At::SizeFeed { size },
+            (At::Size { size, .. } | At::SizeBlanks { size }, b' ' | b'\t') => {
+                self.count_extra()?;
+                At::SizeBlanks { size }
+            }
+            (At::Size { size, .. } | At::SizeBlanks { size }, b';') => At::Extension { size },
+            (At::Size { .. } | At::SizeBlanks { .. }, _) => return broken("a chunk's size is no hexadecimal number"),
             (At::Extension { .. }, b'\n') => return broken("a chunk's size line ends with a bare line feed"),
             (At::Extension { size }, _) => {
                 self.count_extra()?;
@@ -105,12 +116,21 @@ impl Chunks {
             (At::DataReturn, b'\r') => At::DataFeed,
             (At::DataFeed, b'\n') => At::Size { size: 0, digits: 0 },
             (At::TrailerStart, b'\r') => At::LastFeed,
-            (At::Trailer, b'\r') => At::TrailerFeed,
-            (At::TrailerStart | At::Trailer, b'\n') => return broken("a trailer ends with a bare line feed"),
-            (At::TrailerStart | At::Trailer, _) => {
-                self.count_extra()?;
-                At::Trailer
+            (At::TrailerStart, _) if is_token(byte) => {
+                self.count_trailer()?;
+                At::TrailerName
             }
+            (At::TrailerName, b':') => At::TrailerValue,
+            (At::TrailerName, _) if is_token(byte) => {
+                self.count_extra()?;
+                At::TrailerName
+            }
+            (At::TrailerValue, b'\r') => At::TrailerFeed,
+            (At::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => {
+                self.count_extra()?;
+                At::TrailerValue
+            }
+            (At::TrailerStart | At::TrailerName | At::TrailerValue, _) => return broken("a trailer is no line `name: value`"),
             (At::TrailerFeed, b'\n') => At::TrailerStart,
             (At::LastFeed, b'\n') => At::End,
             (At::DataReturn | At::DataFeed, _) => return broken("a chunk is longer than its size"),
@@ -121,8 +141,18 @@ impl Chunks {
 
     fn count_extra(&mut self) -> Result<(), ChunkFault> {
         self.extras += 1;
-        if self.extras > MAX_EXTRAS { Err(ChunkFault::Broken("chunk extensions or trailers of more than 16 KiB")) } else { Ok(()) }
+        if self.extras < MAX_EXTRAS { Ok(()) } else { Err(ChunkFault::Broken("chunk extensions or trailers of 16 KiB or more")) }
     }
+
+    fn count_trailer(&mut self) -> Result<(), ChunkFault> {
+        self.trailers += 1;
+        if self.trailers > MAX_HEADERS { Err(ChunkFault::Broken("the body has more than 100 trailers")) } else { self.count_extra() }
+    }
+}
+
+/// Whether a name may have this byte (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -140,7 +170,7 @@ mod tests {
 
     #[test]
     fn chunks_extensions_and_trailers_at_every_split() {
-        let text = b"5;a=\"b\"\r\nhello\r\n1 \r\n \r\nA\r\n0123456789\r\n000\r\nX: y\r\nZ: \r\n\r\nnext";
+        let text = b"5;a=\"b\"\r\nhello\r\n1 \r\n \r\nA\r\n0123456789\r\n000\r\nX: y\r\nZ:\r\n\r\nnext";
         for split in 1..text.len() {
             let (body, used, done) = decode(text, split, 100).unwrap();
             assert_eq!((&body[..], used, done), (&b"hello 0123456789"[..], text.len() - 4, true), "{split}");
@@ -151,12 +181,16 @@ mod tests {
     fn broken_codings_are_refused() {
         for text in [
             &b"\r\n"[..], b"x\r\n", b"-1\r\n", b"+1\r\n", b"0x1\r\n", b" 1\r\n", b"1\nA\r\n0\r\n\r\n", b"1\r\nAB", b"1\r\nA\nB", b"1\rA", b"1;x\nA", b"0\r\n\n", b"0\r\nX: y\n",
-            b"0\r\nX\rY", b"11111111111111111\r\n",
+            b"0\r\nX\rY", b"11111111111111111\r\n", b"1 x\r\nA", b"1 1\r\nA", b"0\r\nX\r\n", b"0\r\n: y\r\n", b"0\r\nX : y\r\n", b"0\r\n X: y\r\n", b"0\r\nX: \0\r\n",
         ] {
             assert!(matches!(decode(text, 3, 100), Err(ChunkFault::Broken(_))), "{:?}", String::from_utf8_lossy(text));
         }
-        let long = [b"1;".to_vec(), vec![b'x'; MAX_EXTRAS + 1]].concat();
+        let long = [b"1;".to_vec(), vec![b'x'; MAX_EXTRAS]].concat();
         assert!(matches!(decode(&long, 4096, 100), Err(ChunkFault::Broken(_))));
+        assert!(decode(&long[..long.len() - 1], 4096, 100).is_ok());
+        let trailers = |count| format!("0\r\n{}\r\n", "x: y\r\n".repeat(count));
+        assert!(decode(trailers(100).as_bytes(), 4096, 100).unwrap().2);
+        assert!(decode(trailers(101).as_bytes(), 4096, 100).is_err());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) use head::{find, iter};
 
 use self::body::Incoming;
 use self::head::{AnswerHead, Parsed};
-use super::connection::{Answer, Exchange, Failure, Reached};
+use super::connection::{Answer, Exchange, Failure, MAX_HEAD, Reached};
 use super::endpoint::WireSettings;
 use super::response::Headers;
 use super::rest::Rest;
@@ -51,6 +51,8 @@ type Begun = (Box<AnswerHead>, Incoming);
 #[derive(Default)]
 struct Early {
     bytes: Vec<u8>,
+    /// The length at which they are parsed again, whole or not: so a head that drips costs in proportion to its length.
+    parse_at: usize,
     /// Whether any byte came at all.
     has_begun: bool,
     interim: u32,
@@ -146,6 +148,7 @@ impl Own {
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => return Err(Failure::answered(error)),
                 Err(error) => {
+                    early.judge().map_err(Failure::answered)?;
                     let reached = if early.has_begun { Reached::Answered } else { Reached::Unanswered };
                     return Err(Failure::new(broken(unsent.as_ref().unwrap_or(&error), Phase::FirstByte), reached));
                 }
@@ -191,24 +194,33 @@ impl Early {
         if self.bytes.is_empty() {
             return self.parse(exchange, bytes);
         }
-        let mut all = std::mem::take(&mut self.bytes);
-        all.extend_from_slice(bytes);
+        let old = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() < self.parse_at && !may_end(&self.bytes, old) {
+            return Ok(None);
+        }
+        let all = std::mem::take(&mut self.bytes);
         self.parse(exchange, &all)
     }
 
+    /// Whether what is there could have become a head; nothing more comes.
+    fn judge(&self) -> Result<(), CallError> {
+        head::parse(&self.bytes).map(|_partial| ()).map_err(not_http)
+    }
+
     fn parse(&mut self, exchange: Exchange<'_>, mut bytes: &[u8]) -> Result<Option<Begun>, CallError> {
-        let protocol = |what| CallError::new(Kind::Protocol, what).in_phase(Phase::FirstByte);
         loop {
-            match head::parse(bytes).map_err(protocol)? {
+            match head::parse(bytes).map_err(not_http)? {
                 Parsed::Partial => {
                     self.bytes.extend_from_slice(bytes);
+                    self.parse_at = (2 * bytes.len()).min(MAX_HEAD);
                     return Ok(None);
                 }
                 Parsed::Interim(length) => {
                     bytes = &bytes[length..];
                     self.interim += 1;
                     if self.interim > MAX_INTERIM {
-                        return Err(protocol("the peer sent more than 16 interim answers"));
+                        return Err(not_http("the peer sent more than 16 interim answers"));
                     }
                 }
                 Parsed::Final(head, length) => {
@@ -220,6 +232,16 @@ impl Early {
             }
         }
     }
+}
+
+/// Whether the bytes from `old` on may end a head: there is an empty line.
+fn may_end(bytes: &[u8], old: usize) -> bool {
+    let new = &bytes[old.saturating_sub(2)..];
+    new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|three| three == b"\n\r\n")
+}
+
+fn not_http(what: &'static str) -> CallError {
+    CallError::new(Kind::Protocol, what).in_phase(Phase::FirstByte)
 }
 
 fn broken(error: &io::Error, phase: Phase) -> CallError {
