@@ -6,11 +6,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::load::{Job, Pace};
+use crate::job::{Job, Pace};
 use crate::machine::Cores;
 use crate::page::{BODY_BYTES, FIRST_SERVICE, GATEWAY};
 use crate::peers::Places;
-use crate::services::{Settings, Wire};
+use crate::service::{Settings, Wire};
 use crate::table::{self, Column};
 use crate::trial::{self, Gateway, Trial};
 
@@ -61,13 +61,31 @@ fn usual(label: &str) -> Point {
 }
 
 fn all() -> Vec<Axis> {
-    let fan_out = [1, 3, 12, 50, 200].map(|calls| Point { calls, ..usual(&format!("{calls} calls")) });
-    let bodies = [(200, "200 B", 32), (BODY_BYTES, "1 KB", 32), (100_000, "100 KB", 32), (5_000_000, "5 MB", 2)]
-        .map(|(body_bytes, label, connections)| Point { body_bytes, connections, ..usual(label) });
+    let fan_out = [1, 3, 12, 50, 200].map(|calls| Point {
+        calls,
+        ..usual(&format!("{calls} calls"))
+    });
+    let bodies = [
+        (200, "200 B", 32),
+        (BODY_BYTES, "1 KB", 32),
+        (100_000, "100 KB", 32),
+        (5_000_000, "5 MB", 2),
+    ]
+    .map(|(body_bytes, label, connections)| Point {
+        body_bytes,
+        connections,
+        ..usual(label)
+    });
     let in_flight = [10, 100, 1_000, 1_500].map(at_one_rate);
     let by_the_clock = |cores, label: &str| {
         let pace = |seconds| Pace::Open { per_second: RATE, seconds };
-        Point { cores, connections: 64, pace: pace(1.5), warm_up: pace(0.4), ..usual(label) }
+        Point {
+            cores,
+            connections: 64,
+            pace: pace(1.5),
+            warm_up: pace(0.4),
+            ..usual(label)
+        }
     };
     let wires = [
         (Wire::Http1, "HTTP/1.1"),
@@ -76,26 +94,57 @@ fn all() -> Vec<Axis> {
         (Wire::Http2Tls, "HTTP/2 over TLS"),
     ];
     let wires = wires.map(|(wire, label)| Point { wire, ..usual(label) });
-    let routes = [1, 1_000].map(|routes| Point { routes, ..usual(&format!("{routes} routes")) });
+    let routes = [1, 1_000].map(|routes| Point {
+        routes,
+        ..usual(&format!("{routes} routes"))
+    });
     vec![
-        Axis { id: "fan-out", title: "Calls a request", base: 2, points: fan_out.to_vec() },
-        Axis { id: "bodies", title: "Size of each body", base: 1, points: bodies.to_vec() },
-        Axis { id: "in-flight", title: "Requests in flight, always 1,000 a second", base: 0, points: in_flight.to_vec() },
+        Axis {
+            id: "fan-out",
+            title: "Calls a request",
+            base: 2,
+            points: fan_out.to_vec(),
+        },
+        Axis {
+            id: "bodies",
+            title: "Size of each body",
+            base: 1,
+            points: bodies.to_vec(),
+        },
+        Axis {
+            id: "in-flight",
+            title: "Requests in flight, always 1,000 a second",
+            base: 0,
+            points: in_flight.to_vec(),
+        },
         Axis {
             id: "cores",
             title: "Cores, 1,000 requests a second by the clock",
             base: 0,
             points: vec![by_the_clock(1, "1 core"), by_the_clock(2, "2 cores")],
         },
-        Axis { id: "wire", title: "What the services speak", base: 0, points: wires.to_vec() },
-        Axis { id: "routes", title: "Routes in the config, asked in turn", base: 0, points: routes.to_vec() },
+        Axis {
+            id: "wire",
+            title: "What the services speak",
+            base: 0,
+            points: wires.to_vec(),
+        },
+        Axis {
+            id: "routes",
+            title: "Routes in the config, asked in turn",
+            base: 0,
+            points: routes.to_vec(),
+        },
     ]
 }
 
 /// So many requests in flight at a rate that is the same for any number of them: the services take longer.
 fn at_one_rate(connections: usize) -> Point {
     let delay_seconds = connections as f64 / RATE;
-    let counted = |seconds: f64| Pace::Counted { times: (seconds / delay_seconds).ceil() as u64, spread_seconds: delay_seconds };
+    let counted = |seconds: f64| Pace::Counted {
+        times: (seconds / delay_seconds).ceil() as u64,
+        spread_seconds: delay_seconds,
+    };
     Point {
         connections,
         delay_us: (delay_seconds * 1e6) as u64,
@@ -132,7 +181,11 @@ fn one_axis(axis: &Axis, rounds: usize, places: &Places, cores: &Cores) -> Vec<V
     let mut results = Vec::new();
     for (at, point) in axis.points.iter().enumerate() {
         let mut medians = table::medians(&figures[at]);
-        let ratio = medians.get("cpu_us_per_call").and_then(Value::as_f64).zip(base).map(|(cpu, base)| cpu / base);
+        let ratio = medians
+            .get("cpu_us_per_call")
+            .and_then(Value::as_f64)
+            .zip(base)
+            .map(|(cpu, base)| cpu / base);
         medians.insert("per_call_to_base".to_owned(), ratio.into());
         table::print_row(&point.label, &columns, &medians);
         results.push(json!({ "label": point.label, "medians": medians, "rounds": figures[at], "faults": faults[at] }));
@@ -234,7 +287,10 @@ fn config_of(point: &Point) -> String {
     }
     text.push_str("routes:\n");
     for route in 0..point.routes {
-        let _ = write!(text, "  GET /page{route:03}/{{id:int}}:\n    deadline: 12s\n    need: [c0]\n    calls:\n");
+        let _ = write!(
+            text,
+            "  GET /page{route:03}/{{id:int}}:\n    deadline: 12s\n    need: [c0]\n    calls:\n"
+        );
         for call in 0..point.calls {
             let _ = writeln!(text, "      c{call}: s{} /c{call}/$id", call % SERVICES);
         }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::load::Job;
+use crate::job::{Job, Pace};
 use crate::machine::Cores;
 use crate::page::{BODY_BYTES, FIRST_SERVICE, GATEWAY, PARTS};
 use crate::peers::{self, NGINX_LUA, NGINX_SSI, Peer, Places};
 use crate::scene::{self, Scene};
-use crate::services::{Settings, Wire};
+use crate::service::{Settings, Wire};
 use crate::table::{self, Column};
 use crate::trial::{self, Gateway, Trial};
 
@@ -32,7 +32,11 @@ pub fn run(choice: &Choice, places: &Places, cores: &Cores) -> Value {
     let is_scene_chosen = is_chosen(&choice.only, scenes.iter().map(|scene| scene.id).collect());
     let mut here = Vec::new();
     let mut described = Vec::new();
-    for peer in peers::ALL.iter().filter(|peer| peer.quick || !choice.quick).filter(|peer| is_peer_chosen(peer.id)) {
+    for peer in peers::ALL
+        .iter()
+        .filter(|peer| peer.quick || !choice.quick)
+        .filter(|peer| is_peer_chosen(peer.id))
+    {
         match peer.version(places) {
             Ok(version) => {
                 println!("{}: {version}", peer.title);
@@ -72,7 +76,14 @@ fn all_rounds(scene: &Scene, peers: &[&'static Peer], count: usize, places: &Pla
     if scene.delay_us > 0 {
         ids.insert(0, ALONE);
     }
-    let mut all: Vec<Rounds> = ids.iter().map(|id| Rounds { id, figures: Vec::new(), faults: Vec::new() }).collect();
+    let mut all: Vec<Rounds> = ids
+        .iter()
+        .map(|id| Rounds {
+            id,
+            figures: Vec::new(),
+            faults: Vec::new(),
+        })
+        .collect();
     for round in 0..count {
         // There and back, so that nobody is always next to the same one.
         let mut order: Vec<usize> = (0..all.len()).collect();
@@ -95,13 +106,28 @@ fn one(scene: &Scene, peer: Option<&Peer>, places: &Places, cores: &Cores) -> Re
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let gateway = match peer {
-        Some(peer) => Some(Gateway { command: peer.command(places, &folder)?, cores: &cores.gateway }),
+        Some(peer) => Some(Gateway {
+            command: peer.command(places, &folder)?,
+            cores: &cores.gateway,
+        }),
         None => None,
     };
-    let services =
-        Settings { first_port: FIRST_SERVICE, count: 12, delay_us: scene.delay_us, body_bytes: BODY_BYTES, wire: Wire::Http1 };
+    let services = Settings {
+        first_port: FIRST_SERVICE,
+        count: 12,
+        delay_us: scene.delay_us,
+        body_bytes: BODY_BYTES,
+        wire: Wire::Http1,
+    };
     let job = job(scene, peer, places)?;
-    trial::run(Trial { services, gateway, job, warm_up: scene.warm_up, folder: &folder, cores })
+    trial::run(Trial {
+        services,
+        gateway,
+        job,
+        warm_up: scene.warm_up,
+        folder: &folder,
+        cores,
+    })
 }
 
 fn job(scene: &Scene, peer: Option<&Peer>, places: &Places) -> Result<Job, String> {
@@ -120,9 +146,19 @@ fn job(scene: &Scene, peer: Option<&Peer>, places: &Places) -> Result<Job, Strin
         let part = PARTS[0].to_owned();
         let request = format!("GET /{part}/{{id}} HTTP/1.1\r\nhost: service\r\n\r\n");
         let address = format!("127.0.0.1:{FIRST_SERVICE}");
-        return Ok(Job { address, request, parts: vec![part], inside: Some(String::new()), ..whole_page });
+        return Ok(Job {
+            address,
+            request,
+            parts: vec![part],
+            inside: Some(String::new()),
+            ..whole_page
+        });
     };
-    Ok(Job { request: peer.request(places)?, inside: peer.inside().map(str::to_owned), ..whole_page })
+    Ok(Job {
+        request: peer.request(places)?,
+        inside: peer.inside().map(str::to_owned),
+        ..whole_page
+    })
 }
 
 fn report(scene: &Scene, peers: &[&'static Peer], all: &[Rounds]) -> Vec<Value> {
@@ -130,8 +166,15 @@ fn report(scene: &Scene, peers: &[&'static Peer], all: &[Rounds]) -> Vec<Value> 
     table::print_head("gateway", &columns);
     let mut results = Vec::new();
     for rounds in all {
-        let title = peers.iter().find(|peer| peer.id == rounds.id).map_or("(services alone)", |peer| peer.title);
-        let with_ratios: Vec<Value> = rounds.figures.iter().map(|(round, figures)| compared(*round, figures, all)).collect();
+        let title = peers
+            .iter()
+            .find(|peer| peer.id == rounds.id)
+            .map_or("(services alone)", |peer| peer.title);
+        let with_ratios: Vec<Value> = rounds
+            .figures
+            .iter()
+            .map(|(round, figures)| compared(*round, figures, all))
+            .collect();
         let mut medians = table::medians(&with_ratios);
         if rounds.id == ALONE {
             blank_gateway(&mut medians);
@@ -155,7 +198,11 @@ fn columns(scene: &Scene) -> Vec<Column> {
         column("× nginx + Lua", "cpu_us_to_nginx_lua", 2),
         column("× nginx SSI", "cpu_us_to_nginx_ssi", 2),
     ];
-    let latency = [column("p50 ms", "p50_ms", 2), column("p99 ms", "p99_ms", 2), column("p99.9 ms", "p999_ms", 2)];
+    let latency = [
+        column("p50 ms", "p50_ms", 2),
+        column("p99 ms", "p99_ms", 2),
+        column("p99.9 ms", "p999_ms", 2),
+    ];
     let added = column("added p50 ms", "added_p50_ms", 2);
     let memory = [
         column("peak MB", "peak_mb", 0),
@@ -186,7 +233,11 @@ fn columns(scene: &Scene) -> Vec<Column> {
 fn compared(round: usize, figures: &Value, all: &[Rounds]) -> Value {
     let other = |id: &str| {
         let rounds = all.iter().find(|rounds| rounds.id == id)?;
-        rounds.figures.iter().find(|(number, _)| *number == round).map(|(_, figures)| figures)
+        rounds
+            .figures
+            .iter()
+            .find(|(number, _)| *number == round)
+            .map(|(_, figures)| figures)
     };
     let ratio = |id: &str, key: &str| Some(figures[key].as_f64()? / other(id)?[key].as_f64().filter(|base| *base > 0.0)?);
     let added = || Some(figures["p50_ms"].as_f64()? - other(ALONE)?["p50_ms"].as_f64()?);
@@ -214,24 +265,51 @@ fn remarks(scene: &Scene, rounds: &Rounds) -> Vec<String> {
         let mut say = |remark: String| remarks.push(format!("round {}: {remark}", round + 1));
         if number("faults") > 0.0 {
             let (wrong, broken, unfinished) = (number("wrong"), number("broken"), number("unfinished"));
-            say(format!("{wrong} wrong, {broken} broken, {unfinished} unfinished; the first: {}", figures["first_fault"]));
+            say(format!(
+                "{wrong} wrong, {broken} broken, {unfinished} unfinished; the first: {}",
+                figures["first_fault"]
+            ));
+        }
+        if let Pace::Open { per_second, .. } = scene.pace
+            && number("per_second") < per_second * 0.97
+        {
+            say(format!(
+                "did not keep up: {:.0} of {per_second} requests a second",
+                number("per_second")
+            ));
         }
         let calls = if rounds.id == ALONE { 1.0 } else { PARTS.len() as f64 };
         if number("faults") == 0.0 && number("calls_per_answer") != calls || number("odd_calls") > 0.0 {
             say(format!("{:.3} calls an answer instead of {calls}", number("calls_per_answer")));
         }
         let calls_made = number("answers") * calls;
-        if !scene.counts_memory && number("connections_opened_to_services") > calls_made / 20.0 {
-            say(format!("{} connections for {calls_made} calls: not kept alive", number("connections_opened_to_services")));
+        if rounds.id != ALONE && !scene.counts_memory && number("connections_opened_to_services") > calls_made / 20.0 {
+            say(format!(
+                "{} connections for {calls_made} calls: not kept alive",
+                number("connections_opened_to_services")
+            ));
         }
         if number("connections_opened_to_gateway") > number("answers") / 4.0 && !scene.counts_memory {
-            say(format!("{} connections of clients: not kept alive", number("connections_opened_to_gateway")));
+            say(format!(
+                "{} connections of clients: not kept alive",
+                number("connections_opened_to_gateway")
+            ));
+        }
+        if number("services_late_p99_us") > 2_000.0 && number("faults") == 0.0 {
+            say(format!(
+                "answers of services left late (99 of 100 within {} µs): the machine was busy",
+                number("services_late_p99_us")
+            ));
         }
         if number("load_and_services_busy") > 0.97 {
             say("the core of load and services was full: requests a second are theirs, not the gateway's".to_owned());
         }
         if rounds.id != ALONE && (number("cpu_us_by_ticks") / number("cpu_us") - 1.0).abs() > 0.15 && number("gateway_busy") > 0.2 {
-            say(format!("the two counts of CPU time differ: {:.0} and {:.0} µs", number("cpu_us"), number("cpu_us_by_ticks")));
+            say(format!(
+                "the two counts of CPU time differ: {:.0} and {:.0} µs",
+                number("cpu_us"),
+                number("cpu_us_by_ticks")
+            ));
         }
     }
     remarks
@@ -239,9 +317,18 @@ fn remarks(scene: &Scene, rounds: &Rounds) -> Vec<String> {
 
 /// Starts the services and one gateway and leaves them running until this process ends, for a look by hand.
 pub fn hold(id: &str, delay_us: u64, places: &Places, cores: &Cores) -> Result<(), String> {
-    let peer = peers::ALL.iter().find(|peer| peer.id == id).ok_or_else(|| format!("unknown gateway `{id}`"))?;
+    let peer = peers::ALL
+        .iter()
+        .find(|peer| peer.id == id)
+        .ok_or_else(|| format!("unknown gateway `{id}`"))?;
     let folder: &Path = &places.run;
     let command = peer.command(places, folder)?;
-    let services = Settings { first_port: FIRST_SERVICE, count: 12, delay_us, body_bytes: BODY_BYTES, wire: Wire::Http1 };
+    let services = Settings {
+        first_port: FIRST_SERVICE,
+        count: 12,
+        delay_us,
+        body_bytes: BODY_BYTES,
+        wire: Wire::Http1,
+    };
     trial::hold(&services, &command, folder, cores)
 }

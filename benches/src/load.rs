@@ -8,85 +8,24 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use crate::answer::{Checker, Reader};
+use crate::answer::Reader;
+use crate::check::Checker;
+use crate::job::{Job, Outcome, Pace, Template};
 use crate::measure;
 use crate::page::{FIRST_ID, IDS};
 use crate::poll::Poll;
-
-/// What to ask for, how often, and what is right.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Job {
-    /// `127.0.0.1:19200`.
-    pub address: String,
-    /// The request, with `{id}` and `{route}` where the six digits of an id and the three of a route's number go.
-    pub request: String,
-    /// The names of the parts that make up a right answer.
-    pub parts: Vec<String>,
-    /// The size of each part.
-    pub body_bytes: usize,
-    /// Where the parts stand in the answer: a member's name; the top unless said; `""` when the answer is one bare part.
-    pub inside: Option<String>,
-    /// How many routes to go round.
-    pub routes: u64,
-    /// Connections to the gateway; closed loop: requests in flight.
-    pub connections: usize,
-    /// When requests begin.
-    pub pace: Pace,
-    /// The longest wait for answers that are under way after the last request began.
-    pub drain_seconds: f64,
-}
-
-/// When requests begin.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub enum Pace {
-    /// When the connection's last answer has come, for so long.
-    Closed { seconds: f64 },
-    /// When the connection's last answer has come, so many times; the first ones spread over a time, so that the connections behind
-    /// the gateway are not all opened in one moment.
-    Counted { times: u64, spread_seconds: f64 },
-    /// At equal distances, whatever the answers do.
-    Open { per_second: f64, seconds: f64 },
-}
-
-/// What came of it.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Outcome {
-    /// Right answers.
-    pub answers: u64,
-    /// Whole answers that were not the right ones.
-    pub wrong: u64,
-    /// Requests whose connection broke.
-    pub broken: u64,
-    /// Requests that began, or should have begun, and had no answer at the end of the wait.
-    pub unfinished: u64,
-    /// Connections opened again because the server closed one.
-    pub reconnects: u64,
-    /// The first thing that was wrong.
-    pub first_fault: Option<String>,
-    /// From the first request to the last answer.
-    pub seconds: f64,
-    /// What the load itself cost.
-    pub load_cpu_us: u64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-    pub p999_ms: f64,
-    pub max_ms: f64,
-}
-
-impl Outcome {
-    /// Requests without a right answer.
-    pub fn faults(&self) -> u64 {
-        self.wrong + self.broken + self.unfinished
-    }
-}
 
 /// Does a job.
 pub fn run(job: &Job) -> Outcome {
     let mut load = match Load::open(job) {
         Ok(load) => load,
-        Err(error) => return Outcome { broken: 1, first_fault: Some(format!("cannot connect: {error}")), ..Outcome::default() },
+        Err(error) => {
+            return Outcome {
+                broken: 1,
+                first_fault: Some(format!("cannot connect: {error}")),
+                ..Outcome::default()
+            };
+        }
     };
     load.run();
     load.outcome()
@@ -134,7 +73,13 @@ impl<'job> Load<'job> {
         for place in 0..job.connections {
             let socket = connect(&job.address)?;
             poll.watch(&socket, place as u64);
-            connections.push(Connection { socket, reader: Reader::new(), request: template.bytes.clone(), asked: None, times: 0 });
+            connections.push(Connection {
+                socket,
+                reader: Reader::new(),
+                request: template.bytes.clone(),
+                asked: None,
+                times: 0,
+            });
         }
         let now = Instant::now();
         Ok(Load {
@@ -183,9 +128,10 @@ impl<'job> Load<'job> {
     fn next_due(&self) -> Option<Instant> {
         let (at, until) = match self.job.pace {
             Pace::Closed { .. } => (0.0, self.job.connections as u64),
-            Pace::Counted { spread_seconds, .. } => {
-                (spread_seconds * self.issued as f64 / self.job.connections as f64, self.job.connections as u64)
-            }
+            Pace::Counted { spread_seconds, .. } => (
+                spread_seconds * self.issued as f64 / self.job.connections as f64,
+                self.job.connections as u64,
+            ),
             Pace::Open { per_second, seconds } => (self.issued as f64 / per_second, (per_second * seconds) as u64),
         };
         (self.issued < until).then(|| self.started + Duration::from_secs_f64(at))
@@ -234,7 +180,8 @@ impl<'job> Load<'job> {
         match self.checker.check(&connection.reader, asked.id) {
             Ok(()) => {
                 self.outcome.answers += 1;
-                self.latencies_us.push(u32::try_from((now - asked.since).as_micros()).unwrap_or(u32::MAX));
+                self.latencies_us
+                    .push(u32::try_from((now - asked.since).as_micros()).unwrap_or(u32::MAX));
             }
             Err(fault) => {
                 self.outcome.wrong += 1;
@@ -305,50 +252,135 @@ impl<'job> Load<'job> {
     }
 }
 
-impl Pace {
-    /// How long requests begin, as far as that is known beforehand.
-    pub fn seconds(&self) -> f64 {
-        match self {
-            Pace::Closed { seconds } | Pace::Open { seconds, .. } => *seconds,
-            Pace::Counted { spread_seconds, .. } => *spread_seconds,
-        }
-    }
-}
-
-/// A request with places for digits.
-struct Template {
-    bytes: Vec<u8>,
-    ids: Vec<usize>,
-    routes: Vec<usize>,
-}
-
-impl Template {
-    fn new(text: &str) -> Template {
-        let bytes = text.replace("{id}", "IIIIII").replace("{route}", "RRR").into_bytes();
-        let places = |mark: &[u8]| memchr::memmem::find_iter(&bytes, mark).collect();
-        Template { ids: places(b"IIIIII"), routes: places(b"RRR"), bytes }
-    }
-
-    fn fill(&self, request: &mut [u8], id: u64, route: u64) {
-        for at in &self.ids {
-            write_digits(&mut request[*at..at + 6], id);
-        }
-        for at in &self.routes {
-            write_digits(&mut request[*at..at + 3], route);
-        }
-    }
-}
-
-fn write_digits(place: &mut [u8], mut number: u64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-}
-
 fn connect(address: &str) -> std::io::Result<TcpStream> {
     let socket = TcpStream::connect(address)?;
     socket.set_nodelay(true)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{self, Settings, Wire};
+    use crate::services;
+
+    /// One service; real sockets, since they are what is measured with.
+    fn service(port: u16, delay_ms: u64, body_bytes: usize) {
+        let settings = Settings {
+            first_port: port,
+            count: 1,
+            delay_us: delay_ms * 1000,
+            body_bytes,
+            wire: Wire::Http1,
+        };
+        std::thread::spawn(move || services::serve(&settings));
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn job(port: u16, pace: Pace, connections: usize, body_bytes: usize) -> Job {
+        Job {
+            address: format!("127.0.0.1:{port}"),
+            request: "GET /cart/{id} HTTP/1.1\r\nhost: service\r\n\r\n".to_owned(),
+            parts: vec!["cart".to_owned()],
+            body_bytes,
+            inside: Some(String::new()),
+            routes: 1,
+            connections,
+            pace,
+            drain_seconds: 10.0,
+        }
+    }
+
+    #[test]
+    fn every_request_is_answered_and_counted_on_both_sides() {
+        service(19_300, 0, 1_000);
+        let before = service::counts(19_300).unwrap();
+        for (pace, wanted) in [
+            (Pace::Closed { seconds: 0.1 }, None),
+            (
+                Pace::Counted {
+                    times: 3,
+                    spread_seconds: 0.05,
+                },
+                Some(12),
+            ),
+            (
+                Pace::Open {
+                    per_second: 500.0,
+                    seconds: 0.1,
+                },
+                Some(50),
+            ),
+        ] {
+            let asked = service::counts(19_300).unwrap().requests;
+            let outcome = run(&job(19_300, pace, 4, 1_000));
+            assert_eq!(outcome.faults(), 0, "{pace:?}: {:?}", outcome.first_fault);
+            assert!(
+                outcome.answers > 0 && wanted.is_none_or(|wanted| outcome.answers == wanted),
+                "{pace:?}: {}",
+                outcome.answers
+            );
+            assert_eq!(service::counts(19_300).unwrap().requests - asked, outcome.answers, "{pace:?}");
+        }
+        let after = service::counts(19_300).unwrap();
+        assert_eq!(
+            (after.odd, after.connections - before.connections),
+            (0, 12),
+            "each connection is kept"
+        );
+    }
+
+    #[test]
+    fn answers_larger_than_a_socket_takes_come_whole() {
+        service(19_310, 0, 5_000_000);
+        let outcome = run(&job(
+            19_310,
+            Pace::Counted {
+                times: 3,
+                spread_seconds: 0.0,
+            },
+            2,
+            5_000_000,
+        ));
+        assert_eq!((outcome.answers, outcome.first_fault), (6, None));
+    }
+
+    #[test]
+    fn a_stall_is_not_hidden_by_the_loop_that_waits_for_it() {
+        // One connection and answers of 20 ms take 50 a second; asked for 200, the last of 40 waits for all before it.
+        service(19_320, 20, 1_000);
+        let outcome = run(&job(
+            19_320,
+            Pace::Open {
+                per_second: 200.0,
+                seconds: 0.2,
+            },
+            1,
+            1_000,
+        ));
+        assert_eq!((outcome.answers, outcome.faults()), (40, 0));
+        assert!(outcome.max_ms > 550.0, "the last one waited {} ms", outcome.max_ms);
+        assert!(outcome.p50_ms > 250.0, "half of them waited {} ms", outcome.p50_ms);
+    }
+
+    #[test]
+    fn what_has_no_answer_at_the_end_is_said() {
+        service(19_330, 60_000, 1_000);
+        let outcome = run(&Job {
+            drain_seconds: 0.1,
+            ..job(
+                19_330,
+                Pace::Counted {
+                    times: 1,
+                    spread_seconds: 0.0,
+                },
+                3,
+                1_000,
+            )
+        });
+        assert_eq!((outcome.answers, outcome.unfinished, outcome.faults()), (0, 3, 3));
+    }
 }

@@ -39,7 +39,12 @@ impl Cores {
 /// The cores that this process may use: `0-3,8` in the kernel's words.
 fn allowed() -> Vec<u32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("").trim().to_owned();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or("")
+        .trim()
+        .to_owned();
     let range = |text: &str| -> Option<std::ops::RangeInclusive<u32>> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         Some(first.parse().ok()?..=last.parse().ok()?)
@@ -54,7 +59,9 @@ pub fn describe() -> Value {
     let model = model.map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned());
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory_kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
+    let memory_kib = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
     json!({ "cpu": model, "cores": allowed().len(), "kernel": kernel.trim(), "memory_mb": memory_kib.map(|kib| kib / 1024) })
 }
 
@@ -67,5 +74,11 @@ pub fn load_average() -> f64 {
 /// Files that a process may have open.
 pub fn open_files_max() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    limits.lines().find(|line| line.starts_with("Max open files"))?.split_whitespace().nth(3)?.parse().ok()
+    limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))?
+        .split_whitespace()
+        .nth(3)?
+        .parse()
+        .ok()
 }

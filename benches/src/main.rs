@@ -9,21 +9,24 @@
 //! bench load JOB                                                             (used by the others) the load
 //! ```
 
-mod axes;
 mod compare;
-mod answer;
-mod load;
-mod machine;
-mod measure;
-mod page;
-mod peers;
-mod poll;
-mod process;
+mod axes;
 mod scene;
+mod peers;
+mod trial;
+mod process;
+mod measure;
+mod machine;
+mod job;
+mod load;
+mod answer;
+mod check;
+mod service;
 mod services;
 mod services_tls;
+mod page;
+mod poll;
 mod table;
-mod trial;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -33,7 +36,7 @@ use serde_json::{Value, json};
 
 use crate::machine::Cores;
 use crate::peers::Places;
-use crate::services::{Settings, Wire};
+use crate::service::{Settings, Wire};
 
 const USAGE: &str = "usage: bench compare [--quick] [--only IDS] [--rounds N] [--out FILE] GATEWAY
        bench axes [--only IDS] [--rounds N] [--out FILE] GATEWAY
@@ -58,7 +61,11 @@ fn run(args: &[String]) -> Result<(), String> {
         ["compare", rest @ ..] => {
             let options = Options::parse(rest)?;
             options.write("compare", |places, cores| {
-                let choice = compare::Choice { quick: options.quick, rounds: options.rounds, only: options.only.clone() };
+                let choice = compare::Choice {
+                    quick: options.quick,
+                    rounds: options.rounds,
+                    only: options.only.clone(),
+                };
                 compare::run(&choice, places, cores)
             })
         }
@@ -97,7 +104,13 @@ struct Options {
 
 impl Options {
     fn parse(words: &[&str]) -> Result<Options, String> {
-        let mut options = Options { quick: false, rounds: 3, only: Vec::new(), out: None, gateway: String::new() };
+        let mut options = Options {
+            quick: false,
+            rounds: 3,
+            only: Vec::new(),
+            out: None,
+            gateway: String::new(),
+        };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value\n{USAGE}"));
@@ -156,7 +169,12 @@ fn in_a_folder<T>(gateway: &str, then: impl FnOnce(&Places, &Cores) -> T) -> Res
     let run = std::env::temp_dir().join(format!("anabranch-bench-{}", std::process::id()));
     std::fs::create_dir_all(&run).map_err(|error| error.to_string())?;
     let gateway = std::fs::canonicalize(gateway).map_err(|error| format!("cannot find `{gateway}`: {error}"))?;
-    let places = Places { gateway, peers: here.join("peers"), installed: here.join("target/peers"), run };
+    let places = Places {
+        gateway,
+        peers: here.join("peers"),
+        installed: here.join("target/peers"),
+        run,
+    };
     let done = then(&places, &cores);
     let _ = std::fs::remove_dir_all(&places.run);
     Ok(done)

@@ -9,9 +9,13 @@ pub fn cpu_ns(pids: &[u32]) -> u64 {
 }
 
 fn threads_cpu_ns(pid: u32) -> u64 {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
     let schedstats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
-    schedstats.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum()
+    schedstats
+        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
+        .sum()
 }
 
 /// The same from the coarser count by process (`utime` and `stime`, in ticks of 10 ms), ended threads included: a cross-check.
@@ -38,7 +42,13 @@ pub fn peak_kib(pids: &[u32]) -> u64 {
 
 fn status_kib(pid: u32, key: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(key))?.trim().trim_end_matches(" kB").trim().parse().ok()
+    text.lines()
+        .find_map(|line| line.strip_prefix(key))?
+        .trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// A process and all that it started, however deep (nginx has a master and a worker).
@@ -47,7 +57,9 @@ pub fn with_children(pid: u32) -> Vec<u32> {
     let mut at = 0;
     while let Some(pid) = pids.get(at).copied() {
         at += 1;
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
         for thread in threads.flatten() {
             let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
             pids.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));

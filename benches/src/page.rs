@@ -4,8 +4,20 @@
 use serde_json::{Value, json};
 
 /// The names of the parts of the page, which are the paths of the services too.
-pub const PARTS: [&str; 12] =
-    ["activity", "items", "prices", "stock", "rules", "banners", "coupons", "profile", "cart", "rank", "comments", "recommend"];
+pub const PARTS: [&str; 12] = [
+    "activity",
+    "items",
+    "prices",
+    "stock",
+    "rules",
+    "banners",
+    "coupons",
+    "profile",
+    "cart",
+    "rank",
+    "comments",
+    "recommend",
+];
 /// The first port of the services; each has the next one. Fixed, so that the peers' configs can be run by hand, and so that two
 /// benchmarks cannot run at once.
 pub const FIRST_SERVICE: u16 = 19_100;
@@ -56,7 +68,11 @@ impl Body {
         let end = format!(r#"","total":{},"items":[{}]}}"#, records.len(), records.join(","));
         let filling = bytes.saturating_sub(FRONT.len() + BETWEEN.len() + end.len());
         let tail = format!("{}{end}", "x".repeat(filling)).into_bytes().leak();
-        Body { bytes, records: records.len(), tail }
+        Body {
+            bytes,
+            records: records.len(),
+            tail,
+        }
     }
 
     /// Appends the beginning of the body for a path such as `cart/100007`.

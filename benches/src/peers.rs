@@ -33,14 +33,62 @@ pub struct Peer {
 
 /// All of them, in the order of the tables; the first is the one that it is about.
 pub const ALL: [Peer; 8] = [
-    Peer { id: ANABRANCH, title: "anabranch", quick: true, needs: None, command: anabranch },
-    Peer { id: NGINX_LUA, title: "nginx + Lua", quick: true, needs: Some("nginx"), command: nginx },
-    Peer { id: NGINX_SSI, title: "nginx SSI", quick: true, needs: Some("nginx"), command: nginx },
-    Peer { id: "axum-reqwest", title: "axum + reqwest", quick: true, needs: None, command: axum },
-    Peer { id: "node-fastify", title: "Node fastify + undici", quick: false, needs: Some("node-fastify"), command: node },
-    Peer { id: TAILCALL, title: "Tailcall", quick: false, needs: Some(TAILCALL), command: tailcall },
-    Peer { id: "krakend", title: "KrakenD", quick: false, needs: Some("krakend"), command: krakend },
-    Peer { id: "python-aiohttp", title: "Python aiohttp + uvloop", quick: false, needs: Some("python-aiohttp"), command: python },
+    Peer {
+        id: ANABRANCH,
+        title: "anabranch",
+        quick: true,
+        needs: None,
+        command: anabranch,
+    },
+    Peer {
+        id: NGINX_LUA,
+        title: "nginx + Lua",
+        quick: true,
+        needs: Some("nginx"),
+        command: nginx,
+    },
+    Peer {
+        id: NGINX_SSI,
+        title: "nginx SSI",
+        quick: true,
+        needs: Some("nginx"),
+        command: nginx,
+    },
+    Peer {
+        id: "axum-reqwest",
+        title: "axum + reqwest",
+        quick: true,
+        needs: None,
+        command: axum,
+    },
+    Peer {
+        id: "node-fastify",
+        title: "Node fastify + undici",
+        quick: false,
+        needs: Some("node-fastify"),
+        command: node,
+    },
+    Peer {
+        id: TAILCALL,
+        title: "Tailcall",
+        quick: false,
+        needs: Some(TAILCALL),
+        command: tailcall,
+    },
+    Peer {
+        id: "krakend",
+        title: "KrakenD",
+        quick: false,
+        needs: Some("krakend"),
+        command: krakend,
+    },
+    Peer {
+        id: "python-aiohttp",
+        title: "Python aiohttp + uvloop",
+        quick: false,
+        needs: Some("python-aiohttp"),
+        command: python,
+    },
 ];
 
 /// What it is about.
@@ -57,13 +105,17 @@ impl Peer {
     /// # Errors
     /// Why it is not there.
     pub fn version(&self, places: &Places) -> Result<String, String> {
-        let Some(needs) = self.needs else { return Ok(self.own_version(places)) };
+        let Some(needs) = self.needs else {
+            return Ok(self.own_version(places));
+        };
         let installed = places.installed.join(needs);
         if let Ok(reason) = fs::read_to_string(installed.join("skipped")) {
             return Err(reason.trim().to_owned());
         }
         let file = installed.join(if self.id == NGINX_SSI { "version-ssi" } else { "version" });
-        fs::read_to_string(file).map(|version| version.trim().to_owned()).map_err(|_| "not installed; scripts/bench installs it".to_owned())
+        fs::read_to_string(file)
+            .map(|version| version.trim().to_owned())
+            .map_err(|_| "not installed; scripts/bench installs it".to_owned())
     }
 
     fn own_version(&self, places: &Places) -> String {
@@ -71,7 +123,10 @@ impl Peer {
             return format!("axum {}, reqwest {}, tokio {}", locked("axum"), locked("reqwest"), locked("tokio"));
         }
         let said = Command::new(&places.gateway).arg("--version").output();
-        said.map_or_else(|_| "unknown".to_owned(), |said| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+        said.map_or_else(
+            |_| "unknown".to_owned(),
+            |said| String::from_utf8_lossy(&said.stdout).trim().to_owned(),
+        )
     }
 
     /// The command that runs it; `folder` is empty and its own.
@@ -113,7 +168,9 @@ impl Peer {
 
 fn anabranch(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
     let mut command = Command::new(&places.gateway);
-    command.args(["serve", "--cores", "1"]).arg(peer.folder(places).join("gateway.yaml"));
+    command
+        .args(["serve", "--cores", "1"])
+        .arg(peer.folder(places).join("gateway.yaml"));
     Ok(command)
 }
 
@@ -132,7 +189,10 @@ fn nginx(peer: &Peer, places: &Places, folder: &Path) -> Result<Command, String>
     let directives = if is_root { "daemon off; user root;" } else { "daemon off;" };
     let mut command = Command::new(root.join("usr/sbin/nginx"));
     command.env("LD_LIBRARY_PATH", read(&root.join("libraries"))?.trim());
-    command.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "stderr", "-g", directives]);
+    command
+        .arg("-p")
+        .arg(folder)
+        .args(["-c", "nginx.conf", "-e", "stderr", "-g", directives]);
     Ok(command)
 }
 
@@ -171,7 +231,10 @@ fn krakend(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, Stri
 
 fn tailcall(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
     let mut command = Command::new(peer.installed(places).join("bin/tailcall"));
-    command.arg("start").arg(peer.folder(places).join("page.graphql")).env("TAILCALL_TRACKER", "false");
+    command
+        .arg("start")
+        .arg(peer.folder(places).join("page.graphql"))
+        .env("TAILCALL_TRACKER", "false");
     Ok(command)
 }
 
@@ -183,5 +246,7 @@ fn read(path: &Path) -> Result<String, String> {
 fn locked(name: &str) -> &'static str {
     let lock = include_str!("../Cargo.lock");
     let wanted = format!("name = \"{name}\"\nversion = \"");
-    lock.split_once(&wanted).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown")
+    lock.split_once(&wanted)
+        .and_then(|(_, rest)| rest.split('"').next())
+        .unwrap_or("unknown")
 }

@@ -20,7 +20,10 @@ impl Poll {
     /// A new one. Also sets this thread's timer slack to its least, or the kernel would wake it up to 50 µs late.
     pub fn new() -> Poll {
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-        Poll { epoll: epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll instance"), events: Vec::with_capacity(EVENTS) }
+        Poll {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll instance"),
+            events: Vec::with_capacity(EVENTS),
+        }
     }
 
     /// Watches a socket until it is closed.
@@ -30,7 +33,11 @@ impl Poll {
 
     /// Watches for room to write too, or no longer.
     pub fn watch_room(&self, socket: impl AsFd, token: u64, on: bool) {
-        let flags = if on { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
+        let flags = if on {
+            epoll::EventFlags::IN | epoll::EventFlags::OUT
+        } else {
+            epoll::EventFlags::IN
+        };
         let _ = epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(token), flags);
     }
 
@@ -47,5 +54,8 @@ impl Poll {
 }
 
 fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: duration.as_secs().cast_signed(), tv_nsec: duration.subsec_nanos().into() }
+    Timespec {
+        tv_sec: duration.as_secs().cast_signed(),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
 }

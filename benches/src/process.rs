@@ -30,7 +30,10 @@ impl Process {
         let copy = file.try_clone().map_err(|error| error.to_string())?;
         command.stdin(Stdio::null()).stdout(file).stderr(copy);
         let child = command.spawn().map_err(|error| format!("cannot start: {error}"))?;
-        Ok(Process { child, log: log.to_owned() })
+        Ok(Process {
+            child,
+            log: log.to_owned(),
+        })
     }
 
     /// The process and all that it started.
@@ -87,7 +90,10 @@ impl Drop for Process {
 /// The same command on these cores, ended with this process.
 pub fn pinned(program: &Command, cores: &str) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "taskset", "-c", cores]).arg(program.get_program()).args(program.get_args());
+    command
+        .args(["--pdeathsig", "TERM", "taskset", "-c", cores])
+        .arg(program.get_program())
+        .args(program.get_args());
     for (key, value) in program.get_envs() {
         match value {
             Some(value) => command.env(key, value),

@@ -1,6 +1,6 @@
 //! The scenes that all gateways are compared in: how slow the services are, and how the page of twelve parts is asked for.
 
-use crate::load::Pace;
+use crate::job::Pace;
 
 /// A scene.
 pub struct Scene {
@@ -33,8 +33,14 @@ pub fn all(is_quick: bool) -> Vec<Scene> {
         title: "500 requests a second by the clock, services of 20 ms",
         delay_us: 20_000,
         connections: 128,
-        pace: Pace::Open { per_second: 500.0, seconds: seconds * 1.5 },
-        warm_up: Some(Pace::Open { per_second: 500.0, seconds: 0.5 }),
+        pace: Pace::Open {
+            per_second: 500.0,
+            seconds: seconds * 1.5,
+        },
+        warm_up: Some(Pace::Open {
+            per_second: 500.0,
+            seconds: 0.5,
+        }),
         counts_memory: false,
     };
     let in_flight = Scene {
@@ -42,9 +48,16 @@ pub fn all(is_quick: bool) -> Vec<Scene> {
         title: "1,000 requests in flight (12,000 calls), services of 2 s",
         delay_us: 2_000_000,
         connections: 1_000,
-        pace: Pace::Counted { times: 2, spread_seconds: 1.0 },
+        pace: Pace::Counted {
+            times: 2,
+            spread_seconds: 1.0,
+        },
         warm_up: None,
         counts_memory: true,
     };
-    if is_quick { vec![saturated, paced] } else { vec![saturated, paced, in_flight] }
+    if is_quick {
+        vec![saturated, paced]
+    } else {
+        vec![saturated, paced, in_flight]
+    }
 }

@@ -6,59 +6,12 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::page::Body;
 use crate::poll::Poll;
+use crate::service::{BACKLOG, COUNTS_PATH, Counts, Settings, path_of};
 
-/// Asks for the counts instead of a part; is not counted.
-pub const COUNTS_PATH: &str = "/-/counts";
-/// Connections that the kernel holds until they are accepted: a thousand requests with twelve calls begin within a second.
-pub const BACKLOG: i32 = 4096;
 /// The longest head of a request that is read.
 const HEAD_MAX: usize = 16 * 1024;
-
-/// How to serve.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Settings {
-    /// The port of the first service.
-    pub first_port: u16,
-    /// How many services.
-    pub count: u16,
-    /// From the request's last byte to the answer's first.
-    pub delay_us: u64,
-    /// The size of each answer's body.
-    pub body_bytes: usize,
-    /// How they speak; all but `Http1` is `services_tls`.
-    pub wire: Wire,
-}
-
-/// How services speak.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub enum Wire {
-    /// HTTP/1.1 in the clear.
-    Http1,
-    /// HTTP/2 in the clear.
-    Http2,
-    /// HTTP/1.1 over TLS.
-    Http1Tls,
-    /// HTTP/2 over TLS.
-    Http2Tls,
-}
-
-/// What they were asked so far.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Counts {
-    /// Requests that were answered with a part.
-    pub requests: u64,
-    /// Requests that were not `GET /name/id`, and were answered with 404.
-    pub odd: u64,
-    /// Connections accepted.
-    pub connections: u64,
-    /// How late the answers began that were due since the last look, in µs: half of them, and 99 of 100.
-    pub late_p50_us: u32,
-    pub late_p99_us: u32,
-}
 
 /// Serves until it is killed.
 pub fn serve(settings: &Settings) {
@@ -127,7 +80,11 @@ impl Services {
             listeners.push(listener);
         }
         let body = Body::new(settings.body_bytes);
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.bytes).into_bytes();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.bytes
+        )
+        .into_bytes();
         Ok(Services {
             poll,
             listeners,
@@ -135,7 +92,11 @@ impl Services {
             free: Vec::new(),
             due: VecDeque::new(),
             delay: Duration::from_micros(settings.delay_us),
-            answers: Answers { body, head, front: Vec::with_capacity(1024) },
+            answers: Answers {
+                body,
+                head,
+                front: Vec::with_capacity(1024),
+            },
             counts: Counts::default(),
             late_us: Vec::new(),
             ready: Vec::new(),
@@ -170,7 +131,12 @@ impl Services {
             self.poll.watch(&socket, (place + self.listeners.len()) as u64);
             self.born += 1;
             self.counts.connections += 1;
-            self.connections[place] = Some(Connection { socket, born: self.born, partial: Vec::new(), unsent: Unsent::default() });
+            self.connections[place] = Some(Connection {
+                socket,
+                born: self.born,
+                partial: Vec::new(),
+                unsent: Unsent::default(),
+            });
         }
     }
 
@@ -182,7 +148,9 @@ impl Services {
     }
 
     fn read(&mut self, place: usize) -> io::Result<()> {
-        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let Some(connection) = self.connections[place].as_mut() else {
+            return Ok(());
+        };
         let count = match connection.socket.read(&mut self.scratch) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
@@ -219,14 +187,21 @@ impl Services {
             return self.send_part(place, path);
         }
         let born = self.connections[place].as_ref().map_or(0, |connection| connection.born);
-        self.due.push_back(Due { at: Instant::now() + self.delay, place, born, path: path.to_vec() });
+        self.due.push_back(Due {
+            at: Instant::now() + self.delay,
+            place,
+            born,
+            path: path.to_vec(),
+        });
         Ok(())
     }
 
     fn answer_due(&mut self) {
         while self.due.front().is_some_and(|due| due.at <= Instant::now()) {
             let Some(due) = self.due.pop_front() else { return };
-            let same = self.connections[due.place].as_ref().is_some_and(|connection| connection.born == due.born);
+            let same = self.connections[due.place]
+                .as_ref()
+                .is_some_and(|connection| connection.born == due.born);
             if same {
                 self.late_us.push(u32::try_from(due.at.elapsed().as_micros()).unwrap_or(u32::MAX));
                 if self.send_part(due.place, &due.path).is_err() {
@@ -238,7 +213,9 @@ impl Services {
     }
 
     fn send_part(&mut self, place: usize, path: &[u8]) -> io::Result<()> {
-        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let Some(connection) = self.connections[place].as_mut() else {
+            return Ok(());
+        };
         let answers = &mut self.answers;
         answers.front.clear();
         answers.front.extend_from_slice(&answers.head);
@@ -247,15 +224,22 @@ impl Services {
         if !connection.unsent.is_empty() {
             return Err(ErrorKind::InvalidData.into());
         }
-        let sent = match connection.socket.write_vectored(&[IoSlice::new(&answers.front), IoSlice::new(rest)]) {
+        let sent = match connection
+            .socket
+            .write_vectored(&[IoSlice::new(&answers.front), IoSlice::new(rest)])
+        {
             Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Err(error),
         };
         if sent < answers.front.len() + rest.len() {
-            connection.unsent = Unsent { front: answers.front.clone(), rest };
+            connection.unsent = Unsent {
+                front: answers.front.clone(),
+                rest,
+            };
             connection.unsent.drop_sent(sent);
-            self.poll.watch_room(&connection.socket, (place + self.listeners.len()) as u64, true);
+            self.poll
+                .watch_room(&connection.socket, (place + self.listeners.len()) as u64, true);
         }
         Ok(())
     }
@@ -280,7 +264,9 @@ impl Services {
     }
 
     fn flush(&mut self, place: usize) -> io::Result<()> {
-        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let Some(connection) = self.connections[place].as_mut() else {
+            return Ok(());
+        };
         let had = !connection.unsent.is_empty();
         while !connection.unsent.is_empty() {
             let slices = [IoSlice::new(&connection.unsent.front), IoSlice::new(connection.unsent.rest)];
@@ -291,7 +277,8 @@ impl Services {
             }
         }
         if had {
-            self.poll.watch_room(&connection.socket, (place + self.listeners.len()) as u64, false);
+            self.poll
+                .watch_room(&connection.socket, (place + self.listeners.len()) as u64, false);
         }
         Ok(())
     }
@@ -307,36 +294,4 @@ impl Unsent {
         self.front.drain(..of_front);
         self.rest = &self.rest[sent - of_front..];
     }
-}
-
-/// The path of `GET /name/id`, without its first slash.
-pub fn path_of(head: &[u8]) -> Option<&[u8]> {
-    let target = head.strip_prefix(b"GET /")?;
-    let path = &target[..memchr::memchr(b' ', target)?];
-    let slash = memchr::memchr(b'/', path)?;
-    let id = &path[slash + 1..];
-    let is_part = slash > 0 && id.len() == 6 && id.iter().all(u8::is_ascii_digit) && path.len() <= 24;
-    (is_part || path == &COUNTS_PATH.as_bytes()[1..]).then_some(path)
-}
-
-/// Asks the services on this port and the following for their counts.
-pub fn counts(first_port: u16) -> Result<Counts, String> {
-    let asked = || -> io::Result<String> {
-        let mut socket = TcpStream::connect(("127.0.0.1", first_port))?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(socket, "GET {COUNTS_PATH} HTTP/1.1\r\nhost: services\r\n\r\n")?;
-        let mut answer = Vec::new();
-        let mut piece = [0; 1024];
-        // The services keep the connection; the answer ends with its object.
-        while !answer.ends_with(b"}") {
-            match socket.read(&mut piece)? {
-                0 => break,
-                count => answer.extend_from_slice(&piece[..count]),
-            }
-        }
-        Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    let answer = asked().map_err(|error| format!("the services do not say their counts: {error}"))?;
-    let json = answer.split("\r\n\r\n").nth(1).unwrap_or("");
-    serde_json::from_str(json).map_err(|error| format!("the counts of the services are not JSON: {error}"))
 }

@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 
 use crate::page::Body;
-use crate::services::{self, COUNTS_PATH, Counts, Settings, Wire};
+use crate::service::{self, BACKLOG, COUNTS_PATH, Counts, Settings, Wire};
 
 /// Serves until it is killed; writes the root's certificate to `root_file` first.
 pub fn serve(settings: &Settings, root_file: &Path) {
@@ -28,7 +28,10 @@ pub fn serve(settings: &Settings, root_file: &Path) {
         Wire::Http2Tls => Some(acceptor(b"h2", root_file)),
         Wire::Http1 | Wire::Http2 => None,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let shared = Arc::new(Shared {
             body: Body::new(settings.body_bytes),
@@ -42,7 +45,7 @@ pub fn serve(settings: &Settings, root_file: &Path) {
         ports.push((settings.first_port + settings.count, None));
         for (port, tls) in ports {
             let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("a free port");
-            rustix::net::listen(&listener, services::BACKLOG).expect("a listening port");
+            rustix::net::listen(&listener, BACKLOG).expect("a listening port");
             listener.set_nonblocking(true).expect("a nonblocking port");
             let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
             tokio::spawn(accept(listener, tls, shared.clone()));
@@ -91,7 +94,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         };
         return Ok(Response::new(Full::from(serde_json::to_vec(&counts).unwrap_or_default())));
     }
-    if services::path_of(format!("GET {path} ").as_bytes()).is_none() {
+    if service::path_of(format!("GET {path} ").as_bytes()).is_none() {
         shared.odd.fetch_add(1, Ordering::Relaxed);
         let missing = Response::builder().status(404).body(Full::default());
         return Ok(missing.unwrap_or_default());
@@ -100,8 +103,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     if !shared.delay.is_zero() {
         tokio::time::sleep(shared.delay).await;
     }
-    let body = shared.body.whole(path[1..].as_bytes());
-    let whole = Response::builder().header("content-type", "application/json").body(Full::from(body));
+    let body = shared.body.whole(&path.as_bytes()[1..]);
+    let whole = Response::builder()
+        .header("content-type", "application/json")
+        .body(Full::from(body));
     Ok(whole.unwrap_or_default())
 }
 
@@ -109,7 +114,9 @@ fn acceptor(protocol: &[u8], root_file: &Path) -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     std::fs::write(root_file, made.cert.pem()).expect("a writable folder");
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key);
     let mut config = config.expect("a certificate that fits its key");
     config.alpn_protocols = vec![protocol.to_vec()];
     TlsAcceptor::from(Arc::new(config))

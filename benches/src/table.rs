@@ -29,9 +29,15 @@ pub fn print_row(name: &str, columns: &[Column], figures: &Map<String, Value>) {
 
 /// The median of every number in these rounds.
 pub fn medians(rounds: &[Value]) -> Map<String, Value> {
-    let keys = rounds.first().and_then(Value::as_object).map(|round| round.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let keys = rounds
+        .first()
+        .and_then(Value::as_object)
+        .map(|round| round.keys().cloned().collect::<Vec<_>>())
+        .unwrap_or_default();
     let median_of = |key: &String| median(rounds.iter().filter_map(|round| round[key.as_str()].as_f64()).collect());
-    keys.iter().filter_map(|key| Some((key.clone(), Value::from(median_of(key)?)))).collect()
+    keys.iter()
+        .filter_map(|key| Some((key.clone(), Value::from(median_of(key)?))))
+        .collect()
 }
 
 /// The middle one; of an even number the upper of the two.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::load::{self, Job, Outcome, Pace};
+use crate::job::{Job, Outcome, Pace};
+use crate::load;
 use crate::machine::Cores;
 use crate::measure;
 use crate::page::GATEWAY;
 use crate::process::{self, Process};
-use crate::services::{self, Counts, Settings, Wire};
+use crate::service::{self, Counts, Settings, Wire};
 
 /// The longest wait for a gateway's first right answer.
 const START_WAIT: Duration = Duration::from_secs(20);
@@ -98,6 +99,7 @@ fn figures(job: &Job, outcome: &Outcome, before: &Used, after: &Used, idle_kib: 
         "unfinished": outcome.unfinished, "first_fault": outcome.first_fault,
         "calls_per_answer": calls / answers,
         "odd_calls": after.counts.odd - before.counts.odd,
+        "connections_to_services_before": before.counts.connections,
         "connections_opened_to_services": after.counts.connections - before.counts.connections,
         "connections_opened_to_gateway": job.connections as u64 + outcome.reconnects + outcome.broken,
         "gateway_busy": busy(cpu_ns),
@@ -116,7 +118,10 @@ fn must_be_free(port: u16) -> Result<(), String> {
 
 fn services_process(settings: &Settings, folder: &Path, cores: &Cores) -> Result<Process, String> {
     let mut command = this();
-    command.arg("services").arg(serde_json::to_string(settings).map_err(|error| error.to_string())?).arg(folder.join("root.pem"));
+    command
+        .arg("services")
+        .arg(serde_json::to_string(settings).map_err(|error| error.to_string())?)
+        .arg(folder.join("root.pem"));
     let mut process = Process::start(&command, &cores.services, &folder.join("services.log"))?;
     process.wait_for_port(counts_port(settings), START_WAIT)?;
     Ok(process)
@@ -125,7 +130,11 @@ fn services_process(settings: &Settings, folder: &Path, cores: &Cores) -> Result
 /// Where the services say their counts.
 fn counts_port(services: &Settings) -> u16 {
     let is_plain = services.wire == Wire::Http1;
-    if is_plain { services.first_port } else { services.first_port + services.count }
+    if is_plain {
+        services.first_port
+    } else {
+        services.first_port + services.count
+    }
 }
 
 fn used(pids: &[u32], services: &Process, counts_port: u16) -> Result<Used, String> {
@@ -133,12 +142,19 @@ fn used(pids: &[u32], services: &Process, counts_port: u16) -> Result<Used, Stri
         cpu_ns: measure::cpu_ns(pids),
         cpu_ticks_ns: measure::cpu_ticks_ns(pids),
         services_cpu_ns: measure::cpu_ns(&services.pids()),
-        counts: services::counts(counts_port)?,
+        counts: service::counts(counts_port)?,
     })
 }
 
 fn wait_until_right(job: &Job) -> Result<(), String> {
-    let once = Job { connections: 1, pace: Pace::Counted { times: 1, spread_seconds: 0.0 }, ..job.clone() };
+    let once = Job {
+        connections: 1,
+        pace: Pace::Counted {
+            times: 1,
+            spread_seconds: 0.0,
+        },
+        ..job.clone()
+    };
     let began = Instant::now();
     loop {
         let outcome = load::run(&once);
@@ -156,7 +172,9 @@ fn wait_until_right(job: &Job) -> Result<(), String> {
 /// The load as a process of its own on its own core.
 fn load_elsewhere(job: &Job, cores: &Cores) -> Result<Outcome, String> {
     let mut command = this();
-    command.arg("load").arg(serde_json::to_string(job).map_err(|error| error.to_string())?);
+    command
+        .arg("load")
+        .arg(serde_json::to_string(job).map_err(|error| error.to_string())?);
     let output = process::pinned(&command, &cores.load).output().map_err(|error| error.to_string())?;
     serde_json::from_slice(&output.stdout).map_err(|_| format!("the load failed: {}", String::from_utf8_lossy(&output.stderr)))
 }
@@ -174,7 +192,10 @@ pub fn hold(services: &Settings, command: &Command, folder: &Path, cores: &Cores
     let mut running = services_process(services, folder, cores)?;
     let mut gateway = Process::start(command, &cores.gateway, &folder.join("gateway.log"))?;
     gateway.wait_for_port(GATEWAY, START_WAIT)?;
-    println!("services from port {}, gateway on port {GATEWAY}; Ctrl-C ends them", services.first_port);
+    println!(
+        "services from port {}, gateway on port {GATEWAY}; Ctrl-C ends them",
+        services.first_port
+    );
     while !running.has_ended() && !gateway.has_ended() {
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import { Pool } from 'undici'
 
 const parts = ['activity', 'items', 'prices', 'stock', 'rules', 'banners', 'coupons', 'profile', 'cart', 'rank', 'comments', 'recommend']
-const pools = parts.map((_, n) => new Pool(`http://127.0.0.1:${19100 + n}`, { connections: 2000, headersTimeout: 10_000, bodyTimeout: 10_000 }))
+const pools = parts.map((_, n) => new Pool(`http://127.0.0.1:${19100 + n}`, { connections: 1000, headersTimeout: 10_000, bodyTimeout: 10_000 }))
 
 const app = Fastify()
 app.get('/page/:id', async (request) => {

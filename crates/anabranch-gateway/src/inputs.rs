@@ -95,7 +95,7 @@ impl Inputs {
                 .body
                 .as_deref()
                 .map_or(Given::Missing, |body| json::find(body, &reference.path).into()),
-            Root::Call(_) => Given::Missing,
+            Root::Call(_) | Root::Joined(_) | Root::It | Root::Keys => Given::Missing,
         }
     }
 }

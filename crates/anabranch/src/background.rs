@@ -32,6 +32,12 @@ impl Drop for Owner {
     }
 }
 
+impl std::fmt::Debug for Background {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Background").field("count", &self.count()).finish()
+    }
+}
+
 impl Background {
     /// Takes up to 65,536 tasks at once.
     pub fn new() -> Self {

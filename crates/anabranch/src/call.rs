@@ -64,7 +64,7 @@ impl Source {
         let shared = self.shared();
         let started = Instant::now();
         let call = Call { source: shared, client, request, settings, deadline, started, replicas: shared.replicas.load_full() };
-        let mut report = CallReport::default();
+        let mut report = CallReport { attempts: Vec::with_capacity(1), took: Duration::ZERO };
         let result = call.attempts(&mut report).await;
         report.took = report.attempts.last().map_or(Duration::ZERO, |last| last.started + last.took);
         let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
@@ -121,7 +121,7 @@ impl Call<'_> {
             }
             tried.extend(endpoint);
             if !rest.is_zero() {
-                self.deadline.within(rest).wait().await;
+                Box::pin(self.deadline.within(rest).wait()).await;
             }
             now = Instant::now();
         }
@@ -134,7 +134,7 @@ impl Call<'_> {
         }
         let mut sent = now;
         if let Some(rate) = &self.source.rate {
-            rate.acquire(self.queue_until(now)).await.map_err(|refused| too_fast(refused.wait))?;
+            Box::pin(rate.acquire(self.queue_until(now))).await.map_err(|refused| too_fast(refused.wait))?;
             sent = Instant::now();
             attempt.timings.rate = Some(sent.duration_since(now));
         }
@@ -142,7 +142,7 @@ impl Call<'_> {
             Some(slot) => slot,
             None => {
                 let queued = sent;
-                let slot = self.source.in_flight.acquire(self.queue_until(now)).await.map_err(|refused| no_place(self.source, refused))?;
+                let slot = Box::pin(self.source.in_flight.acquire(self.queue_until(now))).await.map_err(|refused| no_place(self.source, refused))?;
                 sent = Instant::now();
                 attempt.timings.queue = Some(sent.duration_since(queued));
                 slot

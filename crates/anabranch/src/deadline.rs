@@ -17,6 +17,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use crate::Phase;
+use crate::timekeeper::{self, Place};
 
 /// What tokio's own far future is; adding more may overflow an `Instant` on some systems.
 const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 86_400);
@@ -283,23 +284,38 @@ impl<F: Future> Future for BoundMarked<'_, F> {
 }
 
 pin_project! {
+    /// Tells when an instant has come: by the timekeeper on duty, where a gathering polls this; else by a timer of its own.
+    ///
     /// One timer that can be asked about a different instant each time. It is armed by the first question that has to wait,
     /// moved at once when asked about something earlier, and when asked about something later only once it has rung:
     /// a body that touches its marks a thousand times moves the timer a few times.
     pub(crate) struct Alarm {
-        #[pin]
-        sleep: Option<Sleep>,
+        place: Option<Place>,
+        // In a box: most alarms inside a gathering never arm one, and a waiting call is as large as all that is in it.
+        sleep: Option<Pin<Box<Sleep>>>,
+    }
+
+    impl PinnedDrop for Alarm {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(place) = this.project().place.take() {
+                timekeeper::leave(place);
+            }
+        }
     }
 }
 
 impl Alarm {
     pub(crate) fn new() -> Self {
-        Alarm { sleep: None }
+        Alarm { place: None, sleep: None }
     }
 
     /// Ready once `when` has come. Outside tokio's budget, or a future that eats up the budget would never be stopped.
     pub(crate) fn poll(self: Pin<&mut Self>, when: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut slot = self.project().sleep;
+        let this = self.project();
+        if let Some(polled) = timekeeper::ask(this.place, when, cx) {
+            return polled;
+        }
+        let slot = this.sleep;
         if slot.is_none() {
             let left = when.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -310,10 +326,7 @@ impl Alarm {
             }
         }
         loop {
-            let Some(mut sleep) = slot.as_mut().as_pin_mut() else {
-                slot.set(Some(arm(when)));
-                continue;
-            };
+            let sleep = slot.get_or_insert_with(|| Box::pin(arm(when)));
             if when < sleep.deadline() {
                 sleep.as_mut().reset(when);
             }
@@ -321,7 +334,7 @@ impl Alarm {
             if sleep.deadline() >= when {
                 return Poll::Ready(());
             }
-            sleep.reset(when);
+            sleep.as_mut().reset(when);
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::deadline::Alarm;
 use crate::settled::panic_message;
+use crate::timekeeper::Timekeeper;
 use crate::{Deadline, Elapsed, Finished, Settled, Why};
 
 /// Futures of one parent task, each with a key. Dropping it drops them all, at once.
@@ -36,6 +37,8 @@ pub struct Gathering<'a, K, T> {
     /// How many were started; numbers the children, so that those dropped together are reported in order.
     started: usize,
     alarm: Pin<Box<Alarm>>,
+    /// Keeps the time for the children; away only while they are polled.
+    keeper: Option<Box<Timekeeper>>,
     /// Whether a child has ended since the last time the end was put off for want of budget.
     progressed: bool,
 }
@@ -51,6 +54,7 @@ impl<'a, K, T> Gathering<'a, K, T> {
             cut: None,
             started: 0,
             alarm,
+            keeper: Some(Timekeeper::new()),
             progressed: false,
         }
     }
@@ -93,12 +97,22 @@ impl<'a, K, T> Gathering<'a, K, T> {
         if let Some(finished) = self.overdue.pop_front() {
             return Poll::Ready(Some(finished));
         }
-        if let Poll::Ready(finished) = self.children.poll_next_unpin(cx) {
-            self.progressed = true;
-            return Poll::Ready(finished);
+        loop {
+            let children = &mut self.children;
+            if let Poll::Ready(finished) = Timekeeper::on_duty(&mut self.keeper, || children.poll_next_unpin(cx)) {
+                self.progressed = true;
+                return Poll::Ready(finished);
+            }
+            let end = self.end().instant();
+            let wanted = self.keeper.as_ref().and_then(|keeper| keeper.nearest());
+            let nearest = wanted.map_or(end, |wanted| wanted.min(end));
+            ready!(self.alarm.as_mut().poll(nearest, cx));
+            let has_woken = self.keeper.as_mut().is_some_and(|keeper| keeper.ring(nearest));
+            // Children whose own time came with the end say so themselves.
+            if !has_woken && nearest >= end {
+                break;
+            }
         }
-        let end = self.end().instant();
-        ready!(self.alarm.as_mut().poll(end, cx));
         // Children may be ready and only out of tokio's budget for this poll: they get a fresh one as long as that ends some.
         if !has_budget_remaining() && mem::take(&mut self.progressed) {
             cx.waker().wake_by_ref();

@@ -8,6 +8,7 @@
 
 mod deadline;
 mod gather;
+mod timekeeper;
 mod gathering;
 mod settled;
 mod scope;
@@ -24,6 +25,8 @@ mod around;
 pub mod compute;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use deadline::{Bound, BoundMarked, Deadline, Elapsed, Expired, Marks};
 pub use gather::{call, gather, Child, Gather, Join, Report};

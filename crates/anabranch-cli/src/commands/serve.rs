@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use anabranch::client::Resolver;
 use anabranch::{Client, Deadline};
 use anabranch_gateway::server::{self, CoreHandle, CoreInbox, Stop};
 use anabranch_gateway::{Core, CoreOptions, Gateway};
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::ServeArgs;
+use super::check::counted;
 use crate::config_file::{self, Loaded};
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
@@ -44,7 +46,7 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
     let (stop_health, health_stop) = server::stop();
     let options = CoreOptions { dev: args.dev, trace: false };
     let (cores, threads) = start_cores(args, gateway, options, &accepting)?;
-    announce(terminal, gateway, &listener, threads.len());
+    announce(terminal, gateway, &listener, health.as_ref(), threads.len());
 
     let accept = server::accept(listener, cores, accepting);
     let health = async {
@@ -87,10 +89,12 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
     Ok(exit)
 }
 
-fn announce(terminal: &Terminal, gateway: &Gateway, listener: &TcpListener, cores: usize) {
+fn announce(terminal: &Terminal, gateway: &Gateway, listener: &TcpListener, health: Option<&TcpListener>, cores: usize) {
     let plan = gateway.plan();
-    let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
-    terminal.say(&format!("listening on http://{address} with {} routes, {} sources, {cores} cores", plan.routes.len(), plan.sources.len()));
+    let address = |listener: &TcpListener| listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+    let [routes, sources, cores] = [(plan.routes.len(), "route"), (plan.sources.len(), "source"), (cores, "core")].map(|(number, noun)| counted(number, noun));
+    let health = health.map_or_else(String::new, |health| format!("; health on http://{}/readyz", address(health)));
+    terminal.say(format!("listening on http://{} with {routes}, {sources}, {cores}{health}", address(listener)));
 }
 
 /// One address or host and port; the listener can be bound again at once after a restart.
@@ -121,14 +125,16 @@ type CoreThread = JoinHandle<usize>;
 
 fn start_cores(args: &ServeArgs, gateway: &Arc<Gateway>, options: CoreOptions, stop: &Stop) -> Result<(Vec<CoreHandle>, Vec<CoreThread>), Failure> {
     let count = args.cores.map(usize::from).unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    // One for all cores: a name is looked up once, by at most four threads.
+    let names = Resolver::system();
     let mut handles = Vec::new();
     let mut threads = Vec::new();
     for number in 0..count {
         let (handle, inbox) = server::core_inbox();
-        let (gateway, stop, grace) = (gateway.clone(), stop.clone(), args.grace);
+        let (gateway, names, stop, grace) = (gateway.clone(), names.clone(), stop.clone(), args.grace);
         let thread = thread::Builder::new()
             .name(format!("core-{number}"))
-            .spawn(move || run_core(gateway, options, inbox, stop, grace))
+            .spawn(move || run_core(gateway, names, options, inbox, stop, grace))
             .with_context(|| format!("starting the thread of core {number}"))
             .map_err(Failure::environment)?;
         handles.push(handle);
@@ -138,10 +144,10 @@ fn start_cores(args: &ServeArgs, gateway: &Arc<Gateway>, options: CoreOptions, s
 }
 
 /// The life of a core's thread; gives the number of connections that had to be cut.
-fn run_core(gateway: Arc<Gateway>, options: CoreOptions, inbox: CoreInbox, stop: Stop, grace: Duration) -> usize {
+fn run_core(gateway: Arc<Gateway>, names: Resolver, options: CoreOptions, inbox: CoreInbox, stop: Stop, grace: Duration) -> usize {
     let Ok(runtime) = runtime() else { return 0 };
     runtime.block_on(async {
-        let core = Core::new(gateway, Client::new(), options);
+        let core = Core::new(gateway, Client::builder().resolver(names).build(), options);
         server::run_core(core, inbox, stop, grace).await
     })
 }

@@ -2,6 +2,7 @@
 
 use super::faults::one_of;
 use super::keys;
+use super::lists;
 use super::model::{ActionConfig, CallConfig, CallSettings};
 use super::read::{Reader, Section};
 use super::yaml::{Node, NodeKind, Span, Spanned};
@@ -20,6 +21,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node)
         otherwise: None,
         idempotent: None,
         forward: Vec::new(),
+        list: None,
         settings: CallSettings::default(),
     };
     let what = format!("call `{}`", name.value);
@@ -108,5 +110,6 @@ fn rest(reader: &mut Reader<'_>, section: &Section<'_>, call: &mut CallConfig) {
         .get("forward")
         .map(|node| reader.names(node, "`forward`"))
         .unwrap_or_default();
+    call.list = lists::read(reader, section);
     call.settings = reader.settings(section);
 }

@@ -15,6 +15,7 @@ mod read;
 mod sources;
 mod routes;
 mod calls;
+mod lists;
 pub mod units;
 mod lookup;
 mod resolve;

@@ -173,8 +173,37 @@ pub struct CallConfig {
     pub idempotent: Option<Spanned<bool>>,
     /// `forward:` response headers of the source that go to the client.
     pub forward: Vec<Spanned<String>>,
+    /// `each:` or `batch:`, and what goes with them; None for a call that is made once.
+    pub list: Option<ListConfig>,
     /// Settings of this call.
     pub settings: CallSettings,
+}
+
+/// A call that is made for the items of a list.
+#[derive(Clone, Debug)]
+pub struct ListConfig {
+    /// One request per item, or one for many.
+    pub kind: ListKindConfig,
+    /// The list as written: `$posts[]`, `$posts[].author_id`.
+    pub over: Spanned<String>,
+    /// `into:` the place in the list that the answers are added to: `posts[].author`.
+    pub into: Option<Spanned<String>>,
+    /// `width:` requests at once.
+    pub width: Option<Spanned<u32>>,
+    /// `max_items:` items that the list may have.
+    pub max_items: Option<Spanned<u32>>,
+}
+
+/// How the items of a list are asked for.
+#[derive(Clone, Debug)]
+pub enum ListKindConfig {
+    /// `each:` one request per item.
+    Each,
+    /// `batch:` one request for many keys.
+    Batch {
+        /// `match:` how the answers find their keys: `id`, `users[].id`, `key` or `order`.
+        matching: Spanned<String>,
+    },
 }
 
 /// What a call does.

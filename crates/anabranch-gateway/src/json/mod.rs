@@ -5,11 +5,13 @@
 
 mod validate;
 mod find;
+mod splice;
 mod text;
 mod compare;
 
 pub use validate::{validate, JsonFault, Limits, Shape};
 pub use find::{entries, find, items, Entries, Found, Items};
+pub use splice::{add_to_each, Place};
 pub use text::{scalar_text, trim, type_of, unescape, write_string, JsonType};
 pub use compare::compare;
 

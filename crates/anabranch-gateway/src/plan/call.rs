@@ -8,8 +8,9 @@ use http::{HeaderName, Method};
 
 use super::condition;
 use super::headers;
-use super::model::{Action, CallPlan, HttpAction, Otherwise, Root, Template, Value};
-use super::names::Names;
+use super::list;
+use super::model::{Action, CallPlan, Condition, HttpAction, IntoPlan, ListKind, Otherwise, Root, Template, Value};
+use super::names::{Item, Names};
 use super::ok;
 use super::place::{fault, Text};
 use super::reference::is_name;
@@ -26,8 +27,10 @@ use crate::config::yaml::{Node, Spanned};
 pub(super) struct Around<'a> {
     /// The whole config: sources and defaults.
     pub(super) config: &'a Config,
-    /// What can be referred to.
+    /// What can be referred to by its request.
     pub(super) names: &'a Names<'a>,
+    /// What this call adds to.
+    pub(super) into: Option<&'a IntoPlan>,
     /// Headers that carry credentials.
     pub(super) credentials: &'a [HeaderName],
     /// Of the route.
@@ -57,10 +60,16 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
     };
     let idempotent = call.idempotent.as_ref().map_or(safe, |idempotent| idempotent.value);
     let (waits, waits_ok) = after(call, around.names, faults);
+    // What stands beside the request is of the whole batch, where there is one.
+    let beside = around.names.without_keys();
     let when = call
         .when
         .as_ref()
-        .and_then(|when| condition::compile(Text::of(when), around.names, faults));
+        .and_then(|when| condition::compile(Text::of(when), &beside, faults));
+    let mut list = call.list.as_ref().and_then(|list| list::compile(list, around.into, &around.names.with(Item::None), faults));
+    if let Some(ListKind::Each { when_by_item }) = list.as_mut().map(|list| &mut list.kind) {
+        *when_by_item = when.iter().flat_map(Condition::references).any(|reference| reference.root == Root::It);
+    }
     let (action, retry) = match asked {
         Asked::Request(method, target) => {
             let retry = retry(call, &layers, idempotent, faults);
@@ -82,9 +91,11 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
         retry,
         idempotent,
         max_body: layers.nearest(|settings| &settings.max_body).unwrap_or(settings::MAX_BODY),
-        otherwise: call.otherwise.as_ref().map(|node| otherwise(node, around.names, faults)),
+        otherwise: call.otherwise.as_ref().map(|node| otherwise(node, &beside, faults)),
         only_else: false,
         is_part: false,
+        is_told: false,
+        list: list.map(Box::new),
         forward: forward(call, faults),
     }
 }

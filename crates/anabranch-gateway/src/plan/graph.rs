@@ -2,14 +2,22 @@
 //! calls that nobody would see.
 
 use super::call::is_safe;
-use super::model::{Action, CallPlan, Need, Otherwise, Reply, RoutePlan};
+use super::model::{Action, CallPlan, IntoPlan, Need, Otherwise, Reply, Root, RoutePlan};
 use super::place::fault;
 use super::walk;
 use crate::config::faults::Faults;
 use crate::config::model::CallConfig;
 
-/// Fills in what a call waits for, whether it starts only for an `else`, and whether it is a part. Gives the parts.
-pub(super) fn connect(calls: &mut [CallPlan], reply: &Reply) -> Vec<usize> {
+/// What is known of a route once its calls are connected.
+pub(super) struct Connected {
+    /// The parts of the reply, ascending.
+    pub(super) parts: Vec<usize>,
+    /// Calls that add to others, those before them that are added to first.
+    pub(super) joins: Vec<usize>,
+}
+
+/// Fills in what a call waits for, whether it starts only for an `else`, whether it is a part, and whether the account tells of it.
+pub(super) fn connect(calls: &mut [CallPlan], reply: &Reply) -> Connected {
     for call in calls.iter_mut() {
         let mut waits = walk::calls(&call.references());
         waits.append(&mut call.waits);
@@ -20,10 +28,10 @@ pub(super) fn connect(calls: &mut [CallPlan], reply: &Reply) -> Vec<usize> {
     let named = named(calls, reply);
     let stands_in = stands_in(calls);
     for (index, call) in calls.iter_mut().enumerate() {
-        call.only_else = stands_in[index] && !named[index];
+        call.only_else = stands_in[index] && !named[index] && into(call).is_none();
     }
     let parts = match reply {
-        Reply::Object => (0..calls.len()).filter(|&index| !calls[index].only_else).collect(),
+        Reply::Object => (0..calls.len()).filter(|&index| !calls[index].only_else && into(&calls[index]).is_none()).collect(),
         Reply::Only(index) => vec![*index],
         Reply::Merge(indices) => sorted(indices.clone()),
         Reply::Value(value) => walk::calls(&value.references()),
@@ -31,7 +39,43 @@ pub(super) fn connect(calls: &mut [CallPlan], reply: &Reply) -> Vec<usize> {
     for &part in &parts {
         calls[part].is_part = true;
     }
-    parts
+    for index in entered(calls) {
+        if let Some(list) = &mut calls[index].list {
+            list.is_entered = true;
+        }
+    }
+    for index in 0..calls.len() {
+        calls[index].is_told = calls[index].is_part || chain(calls, index).any(|target| calls[target].is_part);
+    }
+    let mut joins: Vec<usize> = (0..calls.len()).filter(|&index| into(&calls[index]).is_some()).collect();
+    // The further in an answer is added, the sooner: what it is added to is itself added somewhere.
+    joins.sort_by_key(|&index| std::cmp::Reverse(chain(calls, index).count()));
+    Connected { parts, joins }
+}
+
+/// The call whose answer a call adds to, and where.
+fn into(call: &CallPlan) -> Option<&IntoPlan> {
+    call.list.as_ref()?.into.as_ref()
+}
+
+/// The calls that a call adds to, each to the next. Ends also where they wait for one another, which is reported as a cycle.
+fn chain(calls: &[CallPlan], call: usize) -> impl Iterator<Item = usize> {
+    let next = |index: &usize| into(&calls[*index]).map(|into| into.call);
+    std::iter::successors(Some(call), next).take(calls.len() + 1).skip(1)
+}
+
+/// Calls to whose places some other call refers.
+fn entered(calls: &[CallPlan]) -> Vec<usize> {
+    let mut references: Vec<_> = calls.iter().flat_map(CallPlan::references).collect();
+    references.extend(calls.iter().filter_map(|call| call.otherwise.as_ref()).flat_map(|otherwise| match otherwise {
+        Otherwise::Value { value, .. } => value.references(),
+        Otherwise::Call(_) => Vec::new(),
+    }));
+    let entered = references.into_iter().filter_map(|reference| match reference.root {
+        Root::Joined(index) => Some(index),
+        _ => None,
+    });
+    entered.collect()
 }
 
 /// Reports calls that wait for one another, with the whole cycle, and says whether there are any.
@@ -57,7 +101,7 @@ pub(super) fn report_unseen(written: &[CallConfig], calls: &[CallPlan], reply: &
     let named = named(calls, reply);
     for (index, call) in calls.iter().enumerate() {
         let needed = matches!(need, Need::All(needs) if needs.contains(&index));
-        let seen = call.is_part || call.only_else || named[index] || needed || acts(call);
+        let seen = call.is_told || call.only_else || named[index] || needed || acts(call);
         if !seen {
             let what = format!("nobody would see the call `{}`", call.name);
             fault(

@@ -11,6 +11,7 @@ mod pattern;
 mod params;
 mod kind;
 mod call;
+mod list;
 mod target;
 mod template;
 mod value;

@@ -85,6 +85,8 @@ pub struct RoutePlan {
     pub calls: Vec<CallPlan>,
     /// Calls that are parts of the reply, in the order written.
     pub parts: Vec<usize>,
+    /// Calls with `into`, in the order in which their answers are added: what is added to one of them comes before it.
+    pub joins: Vec<usize>,
     /// How the parts join.
     pub reply: Reply,
     /// The call whose failed status becomes the reply's.
@@ -215,8 +217,70 @@ pub struct CallPlan {
     pub only_else: bool,
     /// Whether it is a part of the reply.
     pub is_part: bool,
+    /// Whether the account tells of it: a part, or a call that adds to one.
+    pub is_told: bool,
+    /// What it makes of a list; None: it is made once.
+    pub list: Option<Box<ListPlan>>,
     /// Response headers that go to the client.
     pub forward: Vec<HeaderName>,
+}
+
+/// How a call is made for the items of a list.
+#[derive(Debug)]
+pub struct ListPlan {
+    /// One request per item, or one for many.
+    pub kind: ListKind,
+    /// The items; behind `[]`, or of a parameter that takes repeats.
+    pub over: Reference,
+    /// Where its answers are added; it is then no part of its own.
+    pub into: Option<IntoPlan>,
+    /// Requests at once.
+    pub width: usize,
+    /// Items that the list may have.
+    pub max_items: usize,
+    /// Whether a reference of another call goes to where its answers are added, so that they are added as soon as it has ended.
+    pub is_entered: bool,
+}
+
+/// How the items of a list are asked for.
+#[derive(Debug)]
+pub enum ListKind {
+    /// One request per item.
+    Each {
+        /// Whether `when` names `$it` and is asked for each item; else it is asked once.
+        when_by_item: bool,
+    },
+    /// One request for many keys.
+    Batch(Matching),
+}
+
+/// How the answers to many keys find them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Matching {
+    /// A list of answers, each with its key inside.
+    Field {
+        /// The way to the list, without `[]`; empty where the answer is the list.
+        list: Vec<Hop>,
+        /// From an item to its key.
+        key: Vec<Hop>,
+    },
+    /// An object with one entry per key.
+    Key,
+    /// A list with one item per key, in their order.
+    Order,
+}
+
+/// A place in another call's answer that gets something added: `posts[].author`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntoPlan {
+    /// The call whose answer it is.
+    pub call: usize,
+    /// From there to the items, up to and with the last `[]`.
+    pub list: Vec<Hop>,
+    /// From an item to the object that gets the key; mostly empty.
+    pub inside: Vec<Hop>,
+    /// The key.
+    pub key: String,
 }
 
 /// What a call does.
@@ -282,6 +346,12 @@ pub enum Root {
     Header(usize),
     /// The request's JSON body.
     Body,
+    /// What the call with this index adds to, with that in its place: the reference goes to where it is added.
+    Joined(usize),
+    /// `$it`: the item that an `each` asks for.
+    It,
+    /// `$keys`: the keys that a `batch` asks for at once.
+    Keys,
 }
 
 /// One hop of a reference's path.

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::model::{Hop, Param, Reference, Root};
+use super::model::{Hop, IntoPlan, Param, Reference, Root};
 use super::place::{fault, unknown, Text};
 use super::reference::{is_name, Written};
 use crate::config::faults::{nearest, one_of, Faults};
@@ -11,7 +11,7 @@ use crate::config::faults::{nearest, one_of, Faults};
 pub(super) const TAKEN: [&str; 7] = ["it", "keys", "body", "header", "env", "file", "claims"];
 
 /// What can be referred to in a route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Names<'a> {
     /// Path parameters, then query parameters.
     pub(super) params: &'a [Param],
@@ -21,9 +21,58 @@ pub(super) struct Names<'a> {
     pub(super) headers: &'a [HeaderName],
     /// Whether a request of this route has a body.
     pub(super) has_body: bool,
+    /// What has a meaning only where a text stands.
+    pub(super) here: Here<'a>,
 }
 
-impl Names<'_> {
+/// What has a meaning only in one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Here<'a> {
+    /// The call's index; None outside of calls.
+    pub(super) call: Option<usize>,
+    /// What a call of this index adds to. Empty where every answer is seen with all that is added to it, as in a reply.
+    pub(super) intos: &'a [Option<IntoPlan>],
+    /// The name for what a request is made of.
+    pub(super) item: Item,
+}
+
+/// The name for what a request of a list is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Item {
+    /// There is no list.
+    #[default]
+    None,
+    /// `$it`
+    It,
+    /// `$keys`
+    Keys,
+}
+
+impl<'a> Names<'a> {
+    /// The same names inside the call with this index.
+    pub(super) fn inside(&self, call: usize, intos: &'a [Option<IntoPlan>]) -> Names<'a> {
+        let here = Here {
+            call: Some(call),
+            intos,
+            item: Item::None,
+        };
+        Names { here, ..self.clone() }
+    }
+
+    /// The same names for what is said once of a batch, and not of each of its requests.
+    pub(super) fn without_keys(&self) -> Names<'a> {
+        match self.here.item {
+            Item::Keys => self.with(Item::None),
+            item => self.with(item),
+        }
+    }
+
+    /// The same names where a request of a list is made.
+    pub(super) fn with(&self, item: Item) -> Names<'a> {
+        let here = Here { item, ..self.here };
+        Names { here, ..self.clone() }
+    }
+
     /// Finds what a reference names; a fault where it names nothing.
     pub(super) fn resolve(&self, written: &Written<'_>, faults: &mut Faults) -> Option<Reference> {
         let name = written.name.text;
@@ -35,7 +84,14 @@ impl Names<'_> {
                 fault(faults, written.whole, format!("`${name}` has no meaning here"), help);
                 return None;
             }
-            "it" | "keys" | "claims" => {
+            "it" if self.here.item == Item::It => (Root::It, written.hops.clone()),
+            "keys" if self.here.item == Item::Keys => (self.keys(written, faults)?, Vec::new()),
+            "it" | "keys" => {
+                let help = "`$it` is an item, where a call says `each:`; `$keys` are the keys of a request, where it says `batch:`";
+                fault(faults, written.whole, format!("`${name}` has no meaning here"), help);
+                return None;
+            }
+            "claims" => {
                 let help = format!("`{name}` is a name with a meaning of its own that nothing here gives it");
                 fault(faults, written.whole, format!("`${name}` has no meaning here"), help);
                 return None;
@@ -56,6 +112,15 @@ impl Names<'_> {
             unknown(faults, name, "call", name.text, self.calls.iter().copied());
         }
         found
+    }
+
+    fn keys(&self, written: &Written<'_>, faults: &mut Faults) -> Option<Root> {
+        if !matches!(written.hops.as_slice(), [] | [Hop::Each]) {
+            let what = format!("`{}` goes into a key", written.whole.text);
+            fault(faults, written.whole, what, "`$keys` are plain values, all at once");
+            return None;
+        }
+        Some(Root::Keys)
     }
 
     fn body(&self, written: &Written<'_>, faults: &mut Faults) -> Option<Root> {
@@ -101,7 +166,8 @@ impl Names<'_> {
             return Some((Root::Param(index), written.hops.clone()));
         }
         if let Some(index) = self.calls.iter().position(|call| *call == name) {
-            return Some((Root::Call(index), written.hops.clone()));
+            let root = self.here.entered(index, &written.hops).map_or(Root::Call(index), Root::Joined);
+            return Some((root, written.hops.clone()));
         }
         let known: Vec<&str> = self
             .params
@@ -116,6 +182,17 @@ impl Names<'_> {
         };
         fault(faults, written.whole, format!("unknown name `${name}`"), help);
         None
+    }
+}
+
+impl Here<'_> {
+    /// The call that adds something where this path into the answer of `call` leads, or to one of whose answers something is added
+    /// there. A call's own place is for itself what was there before.
+    fn entered(&self, call: usize, path: &[Hop]) -> Option<usize> {
+        let mut intos = self.intos.iter().enumerate().filter_map(|(index, into)| Some((index, into.as_ref()?)));
+        let (index, into) = intos.find(|(index, into)| Some(*index) != self.call && into.call == call && into.is_entered_by(path))?;
+        let rest: Vec<Hop> = [Hop::Each].into_iter().chain(path[into.length()..].iter().cloned()).collect();
+        Some(self.entered(index, &rest).unwrap_or(index))
     }
 }
 

@@ -63,6 +63,14 @@ pub(super) fn parse<'a>(text: Text<'a>, faults: &mut Faults) -> Vec<Part<'a>> {
     parts
 }
 
+/// Reads a place in an answer, a reference without its dollar: `posts[].author`. None unless the text is nothing else.
+pub(super) fn read_place<'a>(text: Text<'a>, faults: &mut Faults) -> Option<(Text<'a>, Vec<Hop>)> {
+    let name = name_end(text.text.as_bytes(), 0);
+    let (hops, end) = read_hops(text, 0..name, Notation::Text, faults);
+    let is_whole = name > 0 && end == text.text.len();
+    hops.filter(|_| is_whole).map(|hops| (text.slice(0..name), hops))
+}
+
 /// Reads the reference whose dollar stands at `dollar`; also says where it ends, broken or not.
 pub(super) fn read<'a>(text: Text<'a>, dollar: usize, notation: Notation, faults: &mut Faults) -> (Option<Written<'a>>, usize) {
     let bytes = text.text.as_bytes();

@@ -5,15 +5,16 @@ use http::{HeaderName, Method};
 use super::call;
 use super::graph;
 use super::headers;
+use super::list;
 use super::model::{Action, CallPlan, Need, Otherwise, Param, ParamDefault, Reply, Root, RoutePlan};
-use super::names::{self, Names};
+use super::names::{self, Here, Names};
 use super::params;
 use super::pattern::Pattern;
 use super::place::{fault, Text};
 use super::settings;
 use super::value;
 use crate::config::faults::Faults;
-use crate::config::model::{Config, ReplyConfig, RouteConfig};
+use crate::config::model::{CallConfig, Config, ReplyConfig, RouteConfig};
 use crate::config::yaml::Spanned;
 use crate::render::segment::check_segment;
 
@@ -59,16 +60,22 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
         calls,
         headers: &headers,
         has_body,
+        here: Here::default(),
     };
-    let scope = call::Around {
-        config: around.config,
-        names: &names,
-        credentials: around.credentials,
-        deadline,
+    let intos = list::intos(&route.calls, &names, faults);
+    let compile_call = |(index, call): (usize, &CallConfig)| {
+        let scope = call::Around {
+            config: around.config,
+            names: &names.inside(index, &intos).with(list::item(call)),
+            into: intos[index].as_ref(),
+            credentials: around.credentials,
+            deadline,
+        };
+        call::compile(call, &scope, faults)
     };
-    let mut calls: Vec<CallPlan> = route.calls.iter().map(|call| call::compile(call, &scope, faults)).collect();
+    let mut calls: Vec<CallPlan> = route.calls.iter().enumerate().map(compile_call).collect();
     let reply = reply(route, &names, faults);
-    let parts = graph::connect(&mut calls, &reply);
+    let graph::Connected { parts, joins } = graph::connect(&mut calls, &reply);
     let need = need(route, &reply, &parts, &calls, &names, faults);
     let status_from = status_from(route, &need, &names, faults);
     graph::report_cycles(&route.calls, &calls, faults);
@@ -95,6 +102,7 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
         need,
         calls,
         parts,
+        joins,
         reply,
         status_from,
         errors_pass: route.errors_pass.as_ref().is_some_and(|pass| pass.value),
@@ -287,8 +295,13 @@ fn mark_path_params(params: &mut [Param], calls: &[CallPlan]) {
     for call in calls {
         let Action::Http(action) = &call.action else { continue };
         for reference in action.path.references() {
-            if let Root::Param(index) = reference.root {
-                params[index].in_path = true;
+            // An item of a parameter that takes repeats stands there like the parameter itself.
+            let root = match (&reference.root, &call.list) {
+                (Root::It, Some(list)) => &list.over.root,
+                (root, _) => root,
+            };
+            if let Root::Param(index) = root {
+                params[*index].in_path = true;
             }
         }
     }

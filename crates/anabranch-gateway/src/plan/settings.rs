@@ -27,6 +27,10 @@ pub(super) const QUEUE_WAIT: Duration = Duration::from_millis(250);
 pub(super) const POOL: u32 = 64;
 /// Calls that one request may start.
 pub(super) const MAX_CALLS: u32 = 1_000;
+/// Requests at once of a call that is made for a list.
+pub(super) const WIDTH: u32 = 8;
+/// Items that such a list may have.
+pub(super) const MAX_ITEMS: u32 = 1_000;
 
 /// The three places where a setting may stand, nearest first.
 pub(super) struct Layers<'a> {

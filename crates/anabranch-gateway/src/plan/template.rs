@@ -32,7 +32,7 @@ pub(super) fn path(text: Text<'_>, names: &Names<'_>, faults: &mut Faults) -> Te
     });
     for reference in template.references() {
         let repeats = matches!(reference.root, Root::Param(index) if names.params[index].repeats) && reference.path.is_empty();
-        if repeats || reference.path.contains(&Hop::Each) {
+        if repeats || reference.root == Root::Keys || reference.path.contains(&Hop::Each) {
             let what = format!("`{}` is a list, and a path takes one value", reference.text);
             fault(faults, text, what, "a list may stand in a query, where its items are joined by `,`");
         }

@@ -61,13 +61,14 @@ impl HttpAction {
 }
 
 impl CallPlan {
-    /// Lists the references that must be there before it starts: those of its request or value, and of `when`.
+    /// Lists the references that must be there before it starts: those of its request or value, of `when`, and its list.
     pub fn references(&self) -> Vec<&Reference> {
         let mut all = match &self.action {
             Action::Value(value) => value.references(),
             Action::Http(action) => action.references(),
         };
         all.extend(self.when.iter().flat_map(Condition::references));
+        all.extend(self.list.iter().map(|list| &list.over));
         all
     }
 
@@ -84,7 +85,7 @@ impl CallPlan {
 /// The calls among these references, each once, ascending.
 pub(super) fn calls(references: &[&Reference]) -> Vec<usize> {
     let call = |reference: &&Reference| {
-        if let Root::Call(index) = reference.root {
+        if let Root::Call(index) | Root::Joined(index) = reference.root {
             Some(index)
         } else {
             None

@@ -85,6 +85,7 @@ fn list<T>(items: &[T], write: impl Fn(&mut Vec<u8>, &T)) -> Vec<u8> {
 pub fn is_from_client(reference: &Reference) -> bool {
     match reference.root {
         Root::Param(_) | Root::Header(_) | Root::Body => true,
-        Root::Call(_) => false,
+        // Of an item or a key the client is to blame where it sent the list; who asks for items knows that.
+        Root::Call(_) | Root::Joined(_) | Root::It | Root::Keys => false,
     }
 }

@@ -197,15 +197,16 @@ impl Joined<'_> {
         Some(Answer { status, headers, body: refusal.body.clone(), trace: None })
     }
 
-    /// What the account says: of each part, and of calls that are no part but changed nothing for the better.
+    /// What the account says: of each part, and of calls that add to one.
     fn accounts(&self) -> Vec<PartAccount<'_>> {
-        self.route.parts.iter().filter_map(|call| self.account(*call)).collect()
+        (0..self.route.calls.len()).filter(|call| self.route.calls[*call].is_told).filter_map(|call| self.account(call)).collect()
     }
 
     fn account(&self, call: usize) -> Option<PartAccount<'_>> {
         let plan = &self.route.calls[call];
         let (state, took) = match self.end(call) {
             Some(Ended { missing: Some(missing), took, .. }) => (PartState::FallbackMissing(missing.clone()), *took),
+            Some(Ended { items: Some(items), took, .. }) => (PartState::Items { failed: items.failed, asked: items.asked }, *took),
             Some(ended) => (PartState::of(&ended.outcome), ended.took),
             None => (PartState::Failed(anabranch::Kind::Cancelled), Duration::ZERO),
         };
@@ -226,6 +227,9 @@ impl Joined<'_> {
     }
 
     fn word(&self, call: usize) -> String {
+        if let Some(items) = self.end(call).and_then(|ended| ended.items.as_ref()).filter(|items| items.failed > 0) {
+            return format!("{}/{} failed", items.failed, items.asked);
+        }
         match self.end(call).map(|ended| &ended.outcome) {
             None => "cancelled".to_string(),
             Some(anabranch::Outcome::Skipped(None)) => "not asked".to_string(),
@@ -236,7 +240,9 @@ impl Joined<'_> {
     fn trace(&self) -> RequestTrace {
         let calls = self.route.calls.iter().enumerate().map(|(index, call)| {
             let ended = self.end(index);
+            let of_an_item = ended.and_then(|ended| ended.items.as_ref()?.error.as_ref());
             let detail = match ended.map(|ended| &ended.outcome) {
+                Some(anabranch::Outcome::Ok(_)) => of_an_item.map(|error| format!("the first item to fail: {error}")).unwrap_or_default(),
                 Some(anabranch::Outcome::Failed(error) | anabranch::Outcome::Fallback(_, error)) => error.to_string(),
                 Some(anabranch::Outcome::Skipped(Some(missing))) => format!("`{missing}` is missing"),
                 _ => String::new(),

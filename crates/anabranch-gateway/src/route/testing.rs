@@ -51,6 +51,7 @@ pub(crate) fn route(text: &str) -> RoutePlan {
         need: Need::OnePart,
         calls: Vec::new(),
         parts: Vec::new(),
+        joins: Vec::new(),
         reply: Reply::Object,
         status_from: None,
         errors_pass: false,

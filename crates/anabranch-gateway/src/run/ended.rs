@@ -28,6 +28,19 @@ pub(crate) struct Ended {
     pub(crate) report: CallReport,
     /// What it would have needed, where it was not asked for want of it and its `else` stands in.
     pub(crate) missing: Option<String>,
+    /// What became of the items, where it was made for those of a list and the list was there.
+    pub(crate) items: Option<Box<Items>>,
+}
+
+/// What became of the items of a list.
+#[derive(Debug)]
+pub(crate) struct Items {
+    /// Items that were to be asked for.
+    pub(crate) asked: u64,
+    /// Those of them without an answer.
+    pub(crate) failed: u64,
+    /// Why the first of them to end has none.
+    pub(crate) error: Option<CallError>,
 }
 
 /// An answer whose status is no success.
@@ -45,7 +58,7 @@ impl Ended {
             Ok(value) => Outcome::Ok(value),
             Err(error) => Outcome::Failed(error),
         };
-        Ended { outcome, started, took, refusal: end.refusal, freshness: end.freshness, forward: end.forward, report: end.report, missing: None }
+        Ended { outcome, started, took, refusal: end.refusal, freshness: end.freshness, forward: end.forward, report: end.report, missing: None, items: None }
     }
 
     /// A call that failed without an answer.
@@ -69,7 +82,12 @@ impl Ended {
     }
 
     fn bare(outcome: Outcome<Bytes>, started: Option<Duration>, took: Duration) -> Ended {
-        Ended { outcome, started, took, refusal: None, freshness: None, forward: Vec::new(), report: CallReport::default(), missing: None }
+        Ended { outcome, started, took, refusal: None, freshness: None, forward: Vec::new(), report: CallReport::default(), missing: None, items: None }
+    }
+
+    /// A call that was made for the items of a list: a list with a place for each of them.
+    pub(crate) fn of_items(value: Bytes, items: Items, started: Option<Duration>, took: Duration) -> Ended {
+        Ended { items: Some(Box::new(items)), ..Ended::bare(Outcome::Ok(value), started, took) }
     }
 
     /// Its value; None where the part is null for want of one.
@@ -85,8 +103,11 @@ impl Ended {
         }
     }
 
-    /// Whether its `else` is asked for.
-    pub(crate) fn may_fall_back(&self) -> bool {
+    /// Whether its `else` is asked for. For a call that is made for a list, that is the `else` of its items.
+    pub(crate) fn may_fall_back(&self, is_list: bool) -> bool {
+        if is_list {
+            return self.items.as_ref().is_some_and(|items| items.failed > 0);
+        }
         matches!(self.outcome, Outcome::Failed(_) | Outcome::Skipped(Some(_)))
     }
 

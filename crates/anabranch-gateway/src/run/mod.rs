@@ -4,16 +4,22 @@
 //! request's own task, so a request that is dropped leaves nothing behind.
 
 mod ended;
+mod list;
+mod join;
+mod matching;
 mod scope;
 mod step;
 
 use anabranch::{CallError, Deadline, Finished, Gathering, Kind, Settled};
+use bytes::Bytes;
 use tokio::time::Instant;
 
 pub(crate) use ended::{Ended, Refusal};
 pub(crate) use scope::Known;
 
 use crate::connector::{CallEnd, SharedHeaders};
+use list::List;
+use scope::Item;
 use crate::gateway::{Answer, Asked, Core};
 use crate::inputs::Inputs;
 use crate::plan::{Need, Otherwise, RoutePlan};
@@ -35,6 +41,7 @@ pub(crate) async fn answer(core: &Core, matched: Matched<'_>, asked: Asked<'_>) 
     let deadline = Deadline::at(arrived + route.deadline);
     let mut run = Run::new(core, index, &inputs, &shared, arrived, deadline);
     run.drive().await;
+    run.join();
     let Run { ended, lost, .. } = run;
     Joined { core, route, index, inputs: &inputs, ended, lost, arrived }.into_answer()
 }
@@ -59,6 +66,25 @@ pub(crate) enum Lost {
     Client(Box<Problem>),
 }
 
+/// A child of the gathering: a call, or one of the requests of a call that is made for a list.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    call: u32,
+    /// Counted from 0; always 0 for a call that is made once.
+    request: u32,
+}
+
+impl Key {
+    /// A call, its first request or the one with this number. The config bounds both far below what fits.
+    fn new(call: usize, request: usize) -> Key {
+        Key { call: call as u32, request: request as u32 }
+    }
+
+    fn call(self) -> usize {
+        self.call as usize
+    }
+}
+
 /// One request's way through its route's graph.
 pub(crate) struct Run<'a> {
     core: &'a Core,
@@ -71,7 +97,7 @@ pub(crate) struct Run<'a> {
     /// When the calls must have ended; the rest of the route's deadline is for joining.
     calls_until: Deadline,
     /// The calls under way.
-    under_way: Gathering<'a, usize, CallEnd>,
+    under_way: Gathering<'a, Key, CallEnd>,
     /// What ended, by call.
     ended: Vec<Option<Ended>>,
     /// What a call still waits for: calls, and for one that is named only in `else` also the wish for it.
@@ -82,6 +108,10 @@ pub(crate) struct Run<'a> {
     ready: Vec<usize>,
     /// Calls that failed and wait for what their `else` names.
     falling: Vec<(usize, Ended)>,
+    /// What is known of calls that are made for lists; empty until the first of them begins.
+    lists: Vec<Option<Box<List>>>,
+    /// For calls with `into`, what they add to with that in its place, where some call refers to it; as `lists`.
+    joined: Vec<Option<Bytes>>,
     /// When calls under way started.
     started: Vec<Option<Instant>>,
     /// How many calls were started.
@@ -113,6 +143,8 @@ impl<'a> Run<'a> {
             ended: route.calls.iter().map(|_| None).collect(),
             ready,
             falling: Vec::new(),
+            lists: Vec::new(),
+            joined: Vec::new(),
             started: vec![None; unmet.len()],
             wished: vec![false; unmet.len()],
             unmet,
@@ -145,8 +177,12 @@ impl<'a> Run<'a> {
     }
 
     /// Takes the end of a call under way.
-    fn finish(&mut self, finished: Finished<usize, CallEnd>) {
-        let Finished { key: call, settled, took } = finished;
+    fn finish(&mut self, finished: Finished<Key, CallEnd>) {
+        let Finished { key, settled, took } = finished;
+        let call = key.call();
+        if self.route.calls[call].list.is_some() {
+            return self.finish_request(key, settled);
+        }
         let started = self.started[call].map(|started| started.duration_since(self.arrived));
         let ended = match settled {
             Settled::Done(end) => Ended::of(end, started, took),
@@ -160,7 +196,7 @@ impl<'a> Run<'a> {
     /// Takes the end of a call: what failed falls back on its `else`, at once or when that is there.
     fn settle(&mut self, call: usize, ended: Ended) {
         match &self.route.calls[call].otherwise {
-            Some(otherwise) if ended.may_fall_back() => {
+            Some(otherwise) if ended.may_fall_back(self.route.calls[call].list.is_some()) => {
                 self.falling.push((call, ended));
                 if let Otherwise::Call(other) = otherwise {
                     self.wish_for(*other);
@@ -186,8 +222,12 @@ impl<'a> Run<'a> {
     fn fall(&mut self) {
         while let Some(at) = self.falling.iter().position(|(call, _)| self.else_is_there(*call)) {
             let (call, ended) = self.falling.swap_remove(at);
-            let value = self.else_value(call);
-            self.close(call, ended.or_else(value));
+            let ended = if self.route.calls[call].list.is_some() {
+                self.with_else_of_items(call, ended)
+            } else {
+                ended.or_else(self.else_value(call, Item::None))
+            };
+            self.close(call, ended);
         }
     }
 
@@ -208,6 +248,9 @@ impl<'a> Run<'a> {
             }
         }
         self.ended[call] = Some(ended);
+        if self.route.calls[call].list.is_some() {
+            self.join_for_others(call);
+        }
         let dependents = &self.core.gateway().dependents[self.index][call];
         for dependent in dependents.iter().rev() {
             self.unmet[*dependent] -= 1;
@@ -223,9 +266,13 @@ impl<'a> Run<'a> {
     /// What has not ended when the reply leaves is cancelled; nothing of it is alive afterwards.
     fn close_the_rest(&mut self) {
         for finished in self.under_way.cancel(anabranch::Why::FailFast) {
-            let started = self.started[finished.key].map(|started| started.duration_since(self.arrived));
+            let call = finished.key.call();
+            let started = self.started[call];
             let error = if self.calls_until.has_passed() { late() } else { not_needed() };
-            self.ended[finished.key] = Some(Ended::failed(error, started, finished.took));
+            // Of a list the whole call ends here, however many of its requests were under way.
+            let took = if self.route.calls[call].list.is_some() { started.map_or(finished.took, |started| started.elapsed()) } else { finished.took };
+            let started = started.map(|started| started.duration_since(self.arrived));
+            self.ended[call] = Some(Ended::failed(error, started, took));
         }
         for (call, ended) in std::mem::take(&mut self.falling) {
             self.ended[call] = Some(ended);

@@ -1,11 +1,12 @@
 //! What a template sees while a request runs: the parameters, the headers let in, the body, and the values of calls that ended.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Ended;
 use crate::inputs::Inputs;
 use crate::json;
-use crate::plan::{Reference, Root, RoutePlan};
+use crate::plan::{Hop, Reference, Root, RoutePlan};
 use crate::render::{Given, Scope};
 
 /// The values known at one moment of a run.
@@ -13,12 +14,26 @@ pub(crate) struct Known<'a> {
     pub(super) route: &'a RoutePlan,
     pub(super) inputs: &'a Inputs,
     pub(super) ended: &'a [Option<Ended>],
+    /// For calls with `into`, the answers that they add to with theirs in place, where some call refers to that.
+    pub(super) joined: &'a [Option<Bytes>],
+    pub(super) item: Item<'a>,
+}
+
+/// What of a list a request is made of.
+#[derive(Clone, Copy)]
+pub(super) enum Item<'a> {
+    /// The call is made once.
+    None,
+    /// `$it`
+    It(&'a Bytes),
+    /// `$keys`
+    Keys(&'a [Bytes]),
 }
 
 impl<'a> Known<'a> {
     /// A view for what is built after the run, for example `reply: { value: ... }`.
     pub(crate) fn at_end(route: &'a RoutePlan, inputs: &'a Inputs, ended: &'a [Option<Ended>]) -> Self {
-        Known { route, inputs, ended }
+        Known { route, inputs, ended, joined: &[], item: Item::None }
     }
 
     /// A header that the client sent and the route lets in.
@@ -34,10 +49,25 @@ impl<'a> Known<'a> {
 
 impl Scope for Known<'_> {
     fn get(&self, reference: &Reference) -> Given<'_> {
-        let Root::Call(call) = reference.root else { return self.inputs.get(self.route, reference) };
-        match self.ended[call].as_ref().and_then(Ended::value) {
+        let value = match reference.root {
+            Root::Call(call) => self.ended[call].as_ref().and_then(Ended::value),
+            Root::Joined(call) => self.joined.get(call).and_then(Option::as_ref),
+            Root::It | Root::Keys => return self.item.get(&reference.path),
+            Root::Param(_) | Root::Header(_) | Root::Body => return self.inputs.get(self.route, reference),
+        };
+        match value {
             Some(value) => json::find(value, &reference.path).into(),
             None => Given::Missing,
+        }
+    }
+}
+
+impl<'a> Item<'a> {
+    fn get(self, path: &[Hop]) -> Given<'a> {
+        match self {
+            Item::None => Given::Missing,
+            Item::It(item) => json::find(item, path).into(),
+            Item::Keys(keys) => Given::Values(keys.iter().map(|key| &key[..]).collect()),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anabranch::{CallError, Kind};
 use bytes::Bytes;
 
-use super::{Ended, Known, Lost, Run};
+use super::scope::Item;
+use super::{Ended, Key, Known, Lost, Run};
 use crate::connector;
-use crate::plan::{Action, Otherwise, Value};
+use crate::plan::{Action, ListKind, Otherwise, Value};
 use crate::render::{self, RenderFault};
 use crate::respond::problem::Problem;
 
@@ -19,9 +20,14 @@ impl Run<'_> {
             let name = self.route.calls[*missing].name.to_string();
             return self.settle(call, Ended::skipped(name));
         }
-        let known = Known { route: self.route, inputs: self.inputs, ended: &self.ended };
-        if plan.when.as_ref().is_some_and(|when| !render::holds(when, &known)) {
+        let known = self.known(Item::None);
+        let list = plan.list.as_deref();
+        let by_item = list.is_some_and(|list| matches!(list.kind, ListKind::Each { when_by_item: true }));
+        if !by_item && plan.when.as_ref().is_some_and(|when| !render::holds(when, &known)) {
             return self.settle(call, Ended::not_asked());
+        }
+        if let Some(list) = list {
+            return self.begin_list(call, list);
         }
         let action = match &plan.action {
             Action::Http(action) => action,
@@ -46,7 +52,12 @@ impl Run<'_> {
         }
         let source = &gateway.sources[action.source];
         let exchange = connector::exchange(self.core, source, plan, setup, request, self.calls_until);
-        self.started[call] = Some(self.under_way.start(call, exchange));
+        self.started[call] = Some(self.under_way.start(Key::new(call, 0), exchange));
+    }
+
+    /// What a template sees now.
+    pub(super) fn known<'k>(&'k self, item: Item<'k>) -> Known<'k> {
+        Known { route: self.route, inputs: self.inputs, ended: &self.ended, joined: &self.joined, item }
     }
 
     fn ended_well(&self, call: usize) -> bool {
@@ -68,9 +79,9 @@ impl Run<'_> {
         }
     }
 
-    /// What the `else` of a call gives, once all that it names has ended.
-    pub(super) fn else_value(&self, call: usize) -> Option<Bytes> {
-        let known = Known { route: self.route, inputs: self.inputs, ended: &self.ended };
+    /// What the `else` of a call, or of one of its items, gives, once all that it names has ended.
+    pub(super) fn else_value(&self, call: usize, item: Item<'_>) -> Option<Bytes> {
+        let known = self.known(item);
         match self.route.calls[call].otherwise.as_ref()? {
             Otherwise::Value { value, .. } => Some(render_value(value, &known)),
             Otherwise::Call(other) => self.ended[*other].as_ref()?.value().cloned(),
@@ -78,7 +89,7 @@ impl Run<'_> {
     }
 }
 
-fn render_value(value: &Value, known: &Known<'_>) -> Bytes {
+pub(super) fn render_value(value: &Value, known: &Known<'_>) -> Bytes {
     let mut out = Vec::new();
     render::json(value, known, &mut out);
     Bytes::from(out)

@@ -146,7 +146,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
             return Ok(Bytes::new());
         }
         if head.expects_continue && self.buffer.is_empty() && !matches!(head.body, Framing::Length(length) if length > max) {
-            self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| BodyFault::Gone)?;
+            let asked = Deadline::after(WRITE_LIMIT).bound(self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")).await;
+            if !matches!(asked, Ok(Ok(()))) {
+                return Err(BodyFault::Gone);
+            }
         }
         let body = body::read(&mut self.io, &mut self.buffer, head.body, max);
         Deadline::after(BODY_LIMIT).bound(body).await.unwrap_or_else(|_| {

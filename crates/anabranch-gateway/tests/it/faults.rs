@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::setup::{alone, good, ms, soon, upstream, BadPart};
+use crate::setup::{alone, good, ms, soon, upstream, BadPart, Running};
 
 /// How one request is answered, and what becomes of the part.
 struct Case {
@@ -253,6 +253,62 @@ async fn a_reset_is_asked_again_once_if_it_may_be() {
     let page = BadPart::start(&good, &format!("url: {}", bad.url()), ms(1000), &MapLookup::new()).await;
     assert_eq!(page.outcome("resets once").await, "ok");
     assert_eq!(bad.counts().requests, 2);
+}
+
+#[tokio::test]
+async fn without_a_needed_part_the_problem_says_which_and_not_where_it_comes_from() {
+    let bad = upstream(
+        Upstream::new("bad")
+            .reply(Reply::get("/late").fault(Fault::Hang))
+            .reply(Reply::get("/reset").fault(Fault::Reset { after: 20 }))
+            .reply(body(b"{\"at\":\"http://10.0.0.7/\"}").status(503)),
+    )
+    .await;
+    let refused = closed_port().await.unwrap();
+    let config = format!(
+        "
+defaults: {{ retry: 0 }}
+sources:
+  bad: {{ url: {} }}
+  refused: {{ url: 'http://{refused}' }}
+routes:
+  GET /late: {{ deadline: 150ms, need: [part], calls: {{ part: bad /late }} }}
+  GET /reset: {{ need: [part], calls: {{ part: bad /reset }} }}
+  GET /status: {{ need: [part], calls: {{ part: bad /value }} }}
+  GET /refused: {{ need: [part], calls: {{ part: refused /value }} }}
+",
+        bad.url()
+    );
+    let running = Running::start(&config).await;
+    for (path, status, outcome) in [
+        ("/late", 504, "timeout"),
+        ("/reset", 502, "reset"),
+        ("/status", 502, "status"),
+        ("/refused", 502, "connect"),
+    ] {
+        let reply = running.get(path).await;
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (status, Some("application/problem+json")),
+            "{path}"
+        );
+        assert!(
+            reply.text().contains(&format!("\"part\":{{\"outcome\":\"{outcome}\"")),
+            "{path}: {}",
+            reply.text()
+        );
+        let whole = [&reply.raw[..], &reply.body[..]].concat();
+        let whole = String::from_utf8_lossy(&whole);
+        for secret in [
+            "127.0.0.1",
+            "10.0.0.7",
+            "http://",
+            &format!(":{}", refused.port()),
+            &format!(":{}", bad.addr().port()),
+        ] {
+            assert!(!whole.contains(secret), "{path}: {whole}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -91,11 +91,14 @@ impl Connection {
         }
     }
 
-    /// Sends the request and reads the answer to its end. Not to be called twice unless the pool had the connection meanwhile.
+    /// Sends the request and reads the answer to its end. What is not the usual way is in a box: a waiting call is as large as the
+    /// largest of its ways.
+    ///
+    /// Not to be called twice unless the pool had the connection meanwhile.
     pub(super) async fn exchange(&mut self, exchange: Exchange<'_>, timings: &mut Timings) -> Result<Answer, Failure> {
         match self {
             Connection::Http1(connection) => connection.exchange(exchange, timings).await,
-            Connection::Http2(stream) => stream.exchange(exchange, timings).await,
+            Connection::Http2(stream) => Box::pin(stream.exchange(exchange, timings)).await,
         }
     }
 }

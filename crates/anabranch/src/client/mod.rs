@@ -288,7 +288,7 @@ async fn decoded(answer: Answer, limits: &WireLimits) -> Result<Response, CallEr
     if coding == Coding::Identity || body.is_empty() {
         return Ok(Response::from_wire(status, headers, body));
     }
-    let body = body::decode(body, coding, limits).await.map_err(CallError::after_send)?;
+    let body = Box::pin(body::decode(body, coding, limits)).await.map_err(CallError::after_send)?;
     let mut headers = headers.into_map();
     headers.remove(header::CONTENT_ENCODING);
     headers.remove(header::CONTENT_LENGTH);

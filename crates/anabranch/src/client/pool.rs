@@ -5,7 +5,8 @@
 //!   and by the client's sweep.
 //! - Who finds none waits in a queue, first come, first served. A dial is started for each that waits; it runs in the
 //!   client's background scope, so its connection joins the pool even if the one it was started for has left or was served
-//!   by a connection that came back meanwhile. A dial that fails tells the first who waits.
+//!   by a connection that came back meanwhile. A dial that fails tells the first who waits, if they
+//!   came before it began; for others another is started.
 //! - Over HTTP/2, or while it is not known what the peer will choose, one dial serves all who wait.
 
 use std::collections::VecDeque;
@@ -62,6 +63,8 @@ enum Speaks {
 type Given = Result<Connection, CallError>;
 
 struct Waiter {
+    /// When it began to wait.
+    since: Instant,
     give: oneshot::Sender<Given>,
     progress: Arc<Progress>,
 }
@@ -103,7 +106,7 @@ impl Pool {
             timings.reused = connection.is_reused();
             return Ok(connection);
         }
-        let connection = self.wait(marks).await?;
+        let connection = Box::pin(self.wait(marks)).await?;
         timings.reused = connection.is_reused();
         if timings.reused {
             timings.pool = Some(now.elapsed());
@@ -193,6 +196,7 @@ impl Pool {
                 return Err(closed());
             }
             shelf.waiters.push_back(Waiter {
+                since: Instant::now(),
                 give,
                 progress: progress.clone(),
             });
@@ -296,6 +300,7 @@ impl Pool {
         let limit = Deadline::after(settings.dns_timeout + settings.connect_timeout + DIAL_SLACK);
         let report = Report {
             pool: Arc::downgrade(self),
+            began: Instant::now(),
             done: false,
         };
         let limits = DialLimits::watched(settings.dns_timeout, settings.connect_timeout, progress);
@@ -317,7 +322,7 @@ impl Pool {
     }
 
     /// A dial ended.
-    fn dialed(self: &Arc<Self>, result: Result<Dialed, CallError>) {
+    fn dialed(self: &Arc<Self>, began: Instant, result: Result<Dialed, CallError>) {
         let mut shelf = self.lock();
         shelf.dialing -= 1;
         match result {
@@ -339,10 +344,17 @@ impl Pool {
                 self.serve_streams();
             }
             Err(error) => {
-                let told = if shelf.speaks == Speaks::Http1 {
-                    shelf.next_waiter().into_iter().collect()
+                // Who came after it began has not waited as long as it took: another is dialled for them.
+                let is_told = |waiter: &Waiter| waiter.since <= began;
+                shelf.waiters.retain(|waiter| !waiter.give.is_closed());
+                let told: VecDeque<Waiter> = if shelf.speaks != Speaks::Http1 {
+                    let (told, kept) = std::mem::take(&mut shelf.waiters).into_iter().partition(is_told);
+                    shelf.waiters = kept;
+                    told
+                } else if shelf.waiters.front().is_some_and(is_told) {
+                    shelf.waiters.pop_front().into_iter().collect()
                 } else {
-                    std::mem::take(&mut shelf.waiters)
+                    VecDeque::new()
                 };
                 drop(shelf);
                 for waiter in told {
@@ -415,6 +427,8 @@ impl Drop for Waiting<'_> {
 /// Tells the pool how a dial ended, also where its task was refused or ended from outside.
 struct Report {
     pool: Weak<Pool>,
+    /// When the dial began.
+    began: Instant,
     done: bool,
 }
 
@@ -422,7 +436,7 @@ impl Report {
     fn tell(mut self, result: Result<Dialed, CallError>) {
         self.done = true;
         if let Some(pool) = self.pool.upgrade() {
-            pool.dialed(result);
+            pool.dialed(self.began, result);
         }
     }
 }
@@ -430,7 +444,7 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         if let (false, Some(pool)) = (self.done, self.pool.upgrade()) {
-            pool.dialed(Err(CallError::new(
+            pool.dialed(self.began, Err(CallError::new(
                 Kind::Cancelled,
                 "the connection was not opened: the client is shutting down or has too many tasks",
             )));

@@ -11,6 +11,9 @@ mod balance;
 mod backoff;
 mod budget;
 mod attempts;
+mod cache;
+mod coalesce;
+mod stored;
 mod sync;
 
 pub use rate::{Rate, TooFast};
@@ -20,3 +23,8 @@ pub use balance::{Balance, Picked};
 pub use backoff::Backoff;
 pub use budget::{Budget, Token};
 pub use attempts::{AttemptEnd, Next, RetrySettings, RetryStatuses};
+pub use cache::{
+    Asked, Cache, CacheKey, Counts, Freshness, Held, Item, Jitter, Keep, KeyParts, Lookup, NotStored, Reader, StaleUse, Ticket, Times, Vary, VaryIndex,
+};
+pub use coalesce::{Flights, Landed, Role};
+pub use stored::{Asking, How, Store, Stored};

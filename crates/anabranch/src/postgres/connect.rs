@@ -89,13 +89,21 @@ pub(super) struct Opened {
 impl Connector {
     pub(super) fn new(url: &str, settings: &TlsSettings, dial: Arc<dyn Dial>, limits: ConnectLimits) -> Result<Self, BadDatabase> {
         let config = parse(url)?;
-        let limits = ConnectLimits { connect: config.get_connect_timeout().copied().unwrap_or(limits.connect), ..limits };
+        let limits = ConnectLimits {
+            connect: config.get_connect_timeout().copied().unwrap_or(limits.connect),
+            ..limits
+        };
         let wants = match config.get_target_session_attrs() {
             TargetSessionAttrs::ReadWrite => Some(Wants::ReadWrite),
             TargetSessionAttrs::ReadOnly => Some(Wants::ReadOnly),
             _ => None,
         };
-        Ok(Connector { hosts: hosts(&config, settings)?, dial, limits, wants })
+        Ok(Connector {
+            hosts: hosts(&config, settings)?,
+            dial,
+            limits,
+            wants,
+        })
     }
 
     /// Opens a session with the first host that gives one. Each host has the limits anew.
@@ -124,14 +132,23 @@ impl Connector {
         let late = |_elapsed| CallError::new(Kind::Connect, "the login did not end within the connect timeout").in_phase(Phase::Connect);
         let (client, link) = deadline.bound(login).await.map_err(late)??;
         timings.connect = Some(timings.connect.unwrap_or_default() + started.elapsed());
-        Ok(Opened { client, link, meter, host: index, timings })
+        Ok(Opened {
+            client,
+            link,
+            meter,
+            host: index,
+            timings,
+        })
     }
 
     async fn stream(&self, host: &Host) -> Result<(Stream, Timings), CallError> {
         let mut timings = Timings::default();
         let stream = match &host.address {
             Address::Tcp { host, port } => {
-                let dialled = self.dial.dial(host, *port, DialLimits::new(self.limits.dns, self.limits.connect)).await?;
+                let dialled = self
+                    .dial
+                    .dial(host, *port, DialLimits::new(self.limits.dns, self.limits.connect))
+                    .await?;
                 (timings.dns, timings.connect) = (dialled.dns, dialled.connect);
                 dialled.stream
             }
@@ -146,15 +163,23 @@ impl Connector {
         let question = pin!(client.simple_query("show transaction_read_only"));
         let rows = match select(question, pin!(link.run())).await {
             Either::Left((rows, _link)) => rows.map_err(fault::not_connected)?,
-            Either::Right(_ended) => return Err(CallError::new(Kind::Connect, "the connection ended during the login").in_phase(Phase::Connect)),
+            Either::Right(_ended) => {
+                return Err(CallError::new(Kind::Connect, "the connection ended during the login").in_phase(Phase::Connect));
+            }
         };
-        let is_read_only = rows.iter().any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("on")));
+        let is_read_only = rows
+            .iter()
+            .any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("on")));
         let role = if is_read_only { Wants::ReadOnly } else { Wants::ReadWrite };
         if role == wants {
             return Ok(());
         }
         let only = if is_read_only { "only reads" } else { "takes writes" };
-        Err(CallError::new(Kind::Connect, format!("the server {only}, which `target_session_attrs` does not want")).in_phase(Phase::Connect))
+        Err(CallError::new(
+            Kind::Connect,
+            format!("the server {only}, which `target_session_attrs` does not want"),
+        )
+        .in_phase(Phase::Connect))
     }
 
     /// Asks the server to stop what a session does, over a connection of its own, and waits until the request was carried out.
@@ -201,7 +226,9 @@ async fn log_in(host: &Host, wire: Wire) -> Result<(Client, Link), tokio_postgre
 
 #[cfg(unix)]
 async fn unix(path: &PathBuf, limit: Duration) -> Result<Stream, CallError> {
-    let failed = |what: &dyn fmt::Display| CallError::new(Kind::Connect, format!("no connection to `{}`: {what}", path.display())).in_phase(Phase::Connect);
+    let failed = |what: &dyn fmt::Display| {
+        CallError::new(Kind::Connect, format!("no connection to `{}`: {what}", path.display())).in_phase(Phase::Connect)
+    };
     match Deadline::after(limit).bound(tokio::net::UnixStream::connect(path)).await {
         Ok(Ok(stream)) => Ok(Stream::Boxed(Box::new(stream))),
         Ok(Err(error)) => Err(failed(&error)),
@@ -211,18 +238,27 @@ async fn unix(path: &PathBuf, limit: Duration) -> Result<Stream, CallError> {
 
 #[cfg(not(unix))]
 async fn unix(path: &PathBuf, _: Duration) -> Result<Stream, CallError> {
-    Err(CallError::new(Kind::Connect, format!("`{}` is a unix socket, which this system has not", path.display())))
+    Err(CallError::new(
+        Kind::Connect,
+        format!("`{}` is a unix socket, which this system has not", path.display()),
+    ))
 }
 
 /// Reads a URL or a `key=value` text. `verify-full` is what `require` means here.
 fn parse(url: &str) -> Result<Config, BadDatabase> {
-    let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    let url = url
+        .replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require");
     let mut config = Config::from_str(&url).map_err(|error| {
         // Only a text that is known not to come out of the URL may be repeated: a password with a `?` in it would be.
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        let about = cause.strip_prefix("invalid value for option ").map(|option| format!(": the value of {option} cannot be used"));
+        let about = cause
+            .strip_prefix("invalid value for option ")
+            .map(|option| format!(": the value of {option} cannot be used"));
         let about = about.unwrap_or_default();
-        BadDatabase(format!("the database's URL cannot be read{about}, expected `postgres://user:password@host:5432/database`"))
+        BadDatabase(format!(
+            "the database's URL cannot be read{about}, expected `postgres://user:password@host:5432/database`"
+        ))
     })?;
     if config.get_application_name().is_none() {
         config.application_name("anabranch");
@@ -236,12 +272,18 @@ fn hosts(config: &Config, settings: &TlsSettings) -> Result<Vec<Host>, BadDataba
     let named = config.get_hosts();
     let literal = config.get_hostaddrs();
     if named.is_empty() && literal.is_empty() {
-        return Err(BadDatabase("the database's URL has no host, expected `postgres://user:password@host:5432/database`".to_owned()));
+        return Err(BadDatabase(
+            "the database's URL has no host, expected `postgres://user:password@host:5432/database`".to_owned(),
+        ));
     }
     let is_encrypted = config.get_ssl_mode() != SslMode::Disable;
     let has_tcp = !literal.is_empty() || named.iter().any(|host| matches!(host, ConfigHost::Tcp(_)));
     // Reading the system's roots takes milliseconds: once for all hosts, and not for who needs none.
-    let shared = if is_encrypted && has_tcp { Some(tls::config(settings).map_err(BadDatabase)?) } else { None };
+    let shared = if is_encrypted && has_tcp {
+        Some(tls::config(settings).map_err(BadDatabase)?)
+    } else {
+        None
+    };
     let mut hosts = Vec::new();
     for index in 0..named.len().max(literal.len()) {
         let mut config = config.clone();
@@ -249,10 +291,20 @@ fn hosts(config: &Config, settings: &TlsSettings) -> Result<Vec<Host>, BadDataba
         let (address, name) = match (named.get(index), address) {
             #[cfg(unix)]
             (Some(ConfigHost::Unix(folder)), None) => (Address::Unix(folder.join(format!("{SOCKET_NAME}{}", port(index)))), None),
-            (Some(ConfigHost::Tcp(name)), address) => {
-                (Address::Tcp { host: address.unwrap_or_else(|| name.clone()), port: port(index) }, Some(name.clone()))
-            }
-            (_, Some(address)) => (Address::Tcp { host: address.clone(), port: port(index) }, Some(address)),
+            (Some(ConfigHost::Tcp(name)), address) => (
+                Address::Tcp {
+                    host: address.unwrap_or_else(|| name.clone()),
+                    port: port(index),
+                },
+                Some(name.clone()),
+            ),
+            (_, Some(address)) => (
+                Address::Tcp {
+                    host: address.clone(),
+                    port: port(index),
+                },
+                Some(address),
+            ),
             _ => return Err(BadDatabase("the database's URL has a host that is none".to_owned())),
         };
         let name = settings.server_name.clone().or(name);
@@ -291,13 +343,22 @@ mod tests {
         assert_eq!(read("postgres://u:p@a:1,b:2/d").unwrap(), ["a 1 tls", "b 2 tls"]);
         assert_eq!(read("postgres://u@a/d?sslmode=disable").unwrap(), ["a 5432 plain"]);
         assert_eq!(read("postgres://u@a/d?sslmode=verify-full").unwrap(), ["a 5432 tls"]);
-        assert_eq!(read("host=/run/pg port=7 user=u sslmode=require").unwrap(), ["/run/pg/.s.PGSQL.7 plain"]);
+        assert_eq!(
+            read("host=/run/pg port=7 user=u sslmode=require").unwrap(),
+            ["/run/pg/.s.PGSQL.7 plain"]
+        );
         assert_eq!(read("host=db hostaddr=10.0.0.1 user=u").unwrap(), ["10.0.0.1 5432 tls"]);
     }
 
     #[test]
     fn what_cannot_be_read_is_said_without_the_password() {
-        for url in ["postgres://u:secret@a:port/d", "postgres://u@a/d?secret=1", "postgres://u:secret@a/d?sslmode=maybe", "user=u password=secret", "host=a password='secret"] {
+        for url in [
+            "postgres://u:secret@a:port/d",
+            "postgres://u@a/d?secret=1",
+            "postgres://u:secret@a/d?sslmode=maybe",
+            "user=u password=secret",
+            "host=a password='secret",
+        ] {
             let error = read(url).unwrap_err();
             assert!(!error.contains("secret") && error.contains("database"), "{error}");
         }

@@ -82,12 +82,14 @@ impl Session {
         R: AsRef<[CopyValue<'r>]>,
     {
         self.tell_timeout(left).await?;
-        let meter = self.meter();
-        let client = &*self.raw();
-        let columns = columns(client, into, &meter).await?;
+        let (client, meter) = self.parts();
+        let columns = columns(client, into, meter).await?;
         let statement = format!("copy {} ({}) from stdin (format binary)", table(into.table), names(into.columns));
-        let sink = client.copy_in::<str, Bytes>(&statement).await.map_err(|error| Failure::running(error, &meter))?;
-        send(sink, &columns, rows, &meter).await
+        let sink = client
+            .copy_in::<str, Bytes>(&statement)
+            .await
+            .map_err(|error| Failure::running(error, meter))?;
+        send(sink, &columns, rows, meter).await
     }
 }
 
@@ -115,12 +117,17 @@ where
         }
     }
     piece.extend_from_slice(&TRAILER);
-    sink.send(Bytes::from(piece)).await.map_err(|error| Failure::running(error, meter))?;
+    sink.send(Bytes::from(piece))
+        .await
+        .map_err(|error| Failure::running(error, meter))?;
     sink.finish().await.map_err(|error| Failure::running(error, meter))
 }
 
 fn misfit(row: u64, detail: &str) -> Failure {
-    Failure::new(CallError::new(Kind::Value, format!("row {row}: {detail}")).after_send(), After::Busy)
+    Failure::new(
+        CallError::new(Kind::Value, format!("row {row}: {detail}")).after_send(),
+        After::Busy,
+    )
 }
 
 /// A column as the server has it.
@@ -136,7 +143,8 @@ async fn columns(client: &Client, into: &CopyInto<'_>, meter: &Meter) -> Result<
     let statement = client.prepare(&question).await.map_err(|error| Failure::preparing(error, meter))?;
     let columns = statement.columns().iter().map(|column| {
         let (name, kind) = (column.name().to_owned(), column.type_().clone());
-        let form = Form::of(&kind).ok_or_else(|| Failure::value(format!("column `{name}` has type `{kind}`, into which nothing can be copied here")))?;
+        let form = Form::of(&kind)
+            .ok_or_else(|| Failure::value(format!("column `{name}` has type `{kind}`, into which nothing can be copied here")))?;
         Ok(Column { name, kind, form })
     });
     columns.collect()
@@ -169,7 +177,14 @@ fn write_row(out: &mut Vec<u8>, columns: &[Column], row: &[CopyValue<'_>]) -> Re
         out.extend_from_slice(&[0; 4]);
         let is_written = column.form.write(out, *value).is_some();
         let length = i32::try_from(out.len() - start - 4).ok().filter(|_| is_written);
-        let length = length.ok_or_else(|| format!("a {} cannot go into column `{}` of type `{}`", what(value), column.name, column.kind))?;
+        let length = length.ok_or_else(|| {
+            format!(
+                "a {} cannot go into column `{}` of type `{}`",
+                what(value),
+                column.name,
+                column.kind
+            )
+        })?;
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
@@ -273,7 +288,11 @@ mod tests {
     use super::*;
 
     fn column(kind: Type) -> Column {
-        Column { name: "x".to_owned(), form: Form::of(&kind).unwrap(), kind }
+        Column {
+            name: "x".to_owned(),
+            form: Form::of(&kind).unwrap(),
+            kind,
+        }
     }
 
     #[test]
@@ -287,11 +306,25 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_its_column() {
         let refused = |kind: Type, value: CopyValue<'_>| write_row(&mut Vec::new(), &[column(kind)], &[value]).unwrap_err();
-        assert_eq!(refused(Type::INT4, CopyValue::Int(1 << 31)), "a whole number like this cannot go into column `x` of type `int4`");
-        for (kind, value) in [(Type::INT8, CopyValue::Text("1")), (Type::UUID, CopyValue::Text("no")), (Type::NUMERIC, CopyValue::Text("1x")), (Type::OID, CopyValue::Int(-1)), (Type::BOOL, CopyValue::Int(1)), (Type::TIMESTAMP, CopyValue::Micros(i64::MIN))] {
+        assert_eq!(
+            refused(Type::INT4, CopyValue::Int(1 << 31)),
+            "a whole number like this cannot go into column `x` of type `int4`"
+        );
+        for (kind, value) in [
+            (Type::INT8, CopyValue::Text("1")),
+            (Type::UUID, CopyValue::Text("no")),
+            (Type::NUMERIC, CopyValue::Text("1x")),
+            (Type::OID, CopyValue::Int(-1)),
+            (Type::BOOL, CopyValue::Int(1)),
+            (Type::TIMESTAMP, CopyValue::Micros(i64::MIN)),
+        ] {
             refused(kind, value);
         }
-        assert!(write_row(&mut Vec::new(), &[column(Type::INT4)], &[]).unwrap_err().contains("0 values"));
+        assert!(
+            write_row(&mut Vec::new(), &[column(Type::INT4)], &[])
+                .unwrap_err()
+                .contains("0 values")
+        );
     }
 
     #[test]

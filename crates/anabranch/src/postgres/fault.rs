@@ -33,7 +33,11 @@ pub(super) enum After {
 
 impl Failure {
     pub(super) fn new(error: CallError, after: After) -> Self {
-        Failure { error, after, is_outdated: false }
+        Failure {
+            error,
+            after,
+            is_outdated: false,
+        }
     }
 
     /// The values do not fit the statement; nothing was sent.
@@ -57,10 +61,19 @@ impl Failure {
         if meter.ran_out() {
             return Failure::new(CallError::new(Kind::TooLarge, "the answer is larger than allowed"), After::Broken);
         }
-        let Some(fault) = error.as_db_error() else { return Failure::new(lost(error), After::Broken) };
+        let Some(fault) = error.as_db_error() else {
+            return Failure::new(lost(error), After::Broken);
+        };
         let (kind, after) = kind_of(fault.code());
-        let is_outdated = matches!(*fault.code(), SqlState::FEATURE_NOT_SUPPORTED | SqlState::INVALID_SQL_STATEMENT_NAME);
-        Failure { error: CallError::new(kind, detail(fault, words)), after, is_outdated }
+        let is_outdated = matches!(
+            *fault.code(),
+            SqlState::FEATURE_NOT_SUPPORTED | SqlState::INVALID_SQL_STATEMENT_NAME
+        );
+        Failure {
+            error: CallError::new(kind, detail(fault, words)),
+            after,
+            is_outdated,
+        }
     }
 }
 
@@ -78,7 +91,9 @@ pub(super) fn not_connected(error: tokio_postgres::Error) -> CallError {
     let (kind, phase) = match (is_tls, reset) {
         (true, false) => (Kind::Tls, Phase::Tls),
         (true, true) => (Kind::Connect, Phase::Tls),
-        (false, _) if text.starts_with("authentication error") || text.starts_with("invalid configuration") => (Kind::Status, Phase::Connect),
+        (false, _) if text.starts_with("authentication error") || text.starts_with("invalid configuration") => {
+            (Kind::Status, Phase::Connect)
+        }
         (false, _) => (Kind::Connect, Phase::Connect),
     };
     CallError::new(kind, text).in_phase(phase).caused_by(error)
@@ -143,7 +158,11 @@ fn detail(fault: &DbError, words: Words) -> String {
         return format!("SQLSTATE {code}: {}{at}", fault.message());
     }
     let mut detail = format!("SQLSTATE {code}: {}", meaning(code));
-    let names = [("constraint", fault.constraint()), ("table", fault.table()), ("column", fault.column())];
+    let names = [
+        ("constraint", fault.constraint()),
+        ("table", fault.table()),
+        ("column", fault.column()),
+    ];
     for (what, name) in names.into_iter().filter_map(|(what, name)| name.map(|name| (what, name))) {
         detail.push_str(&format!(", {what} `{name}`"));
     }

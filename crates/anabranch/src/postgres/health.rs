@@ -28,7 +28,12 @@ enum State {
     /// The last dial succeeded.
     Well,
     /// The last dial failed.
-    Failing { failures: u32, rest_until: Instant, is_dialing: bool, error: CallError },
+    Failing {
+        failures: u32,
+        rest_until: Instant,
+        is_dialing: bool,
+        error: CallError,
+    },
 }
 
 /// The answer to one that wants to dial.
@@ -44,7 +49,10 @@ pub(super) enum Verdict {
 
 impl Health {
     pub(super) fn new() -> Self {
-        Health { state: State::Unknown { is_dialing: false }, backoff: Backoff::new(REST.0, REST.1) }
+        Health {
+            state: State::Unknown { is_dialing: false },
+            backoff: Backoff::new(REST.0, REST.1),
+        }
     }
 
     /// Whether to dial now.
@@ -56,9 +64,12 @@ impl Health {
                 *is_dialing = true;
                 Verdict::Dial
             }
-            State::Failing { rest_until, is_dialing, error, .. } if *is_dialing || now < *rest_until => {
-                Verdict::Refuse(error.clone().retry_in(rest_until.saturating_duration_since(now)))
-            }
+            State::Failing {
+                rest_until,
+                is_dialing,
+                error,
+                ..
+            } if *is_dialing || now < *rest_until => Verdict::Refuse(error.clone().retry_in(rest_until.saturating_duration_since(now))),
             State::Failing { is_dialing, .. } => {
                 *is_dialing = true;
                 Verdict::Dial
@@ -72,13 +83,33 @@ impl Health {
             (Ok(()), _) => State::Well,
             // Our own end says nothing about the database.
             (Err(error), State::Well) if error.kind() == Kind::Cancelled => return,
-            (Err(error), State::Failing { failures, rest_until, error: known, .. }) if error.kind() == Kind::Cancelled => {
-                State::Failing { failures: *failures, rest_until: *rest_until, is_dialing: false, error: known.clone() }
-            }
+            (
+                Err(error),
+                State::Failing {
+                    failures,
+                    rest_until,
+                    error: known,
+                    ..
+                },
+            ) if error.kind() == Kind::Cancelled => State::Failing {
+                failures: *failures,
+                rest_until: *rest_until,
+                is_dialing: false,
+                error: known.clone(),
+            },
             (Err(error), _) if error.kind() == Kind::Cancelled => State::Unknown { is_dialing: false },
             (Err(error), before) => {
-                let failures = 1 + if let State::Failing { failures, .. } = before { *failures } else { 0 };
-                State::Failing { failures, rest_until: now + self.rest(failures), is_dialing: false, error: error.clone() }
+                let failures = 1 + if let State::Failing { failures, .. } = before {
+                    *failures
+                } else {
+                    0
+                };
+                State::Failing {
+                    failures,
+                    rest_until: now + self.rest(failures),
+                    is_dialing: false,
+                    error: error.clone(),
+                }
             }
         };
     }
@@ -142,7 +173,9 @@ mod tests {
         let (mut health, now) = (Health::new(), Instant::now());
         assert!(dials(&mut health, now));
         health.dialed(now, Err(&refused()));
-        let Verdict::Refuse(error) = health.may_dial(now) else { panic!("it must rest") };
+        let Verdict::Refuse(error) = health.may_dial(now) else {
+            panic!("it must rest")
+        };
         let wait = error.retry_after().unwrap();
         assert_eq!((error.kind(), error.detail()), (Kind::Connect, "refused"));
         assert!(wait >= REST.0 / 2 && wait <= REST.0);

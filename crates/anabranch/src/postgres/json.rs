@@ -161,7 +161,7 @@ pub(super) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     let padding = text.len() - digits.len();
-    if digits.len() % 4 == 1 || padding > 2 || (padding > 0 && text.len() % 4 != 0) {
+    if digits.len() % 4 == 1 || padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) {
         return None;
     }
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
@@ -217,14 +217,26 @@ mod tests {
     #[test]
     fn escapes_are_read() {
         assert_eq!(unquoted(r#""a\u00e9\ud83d\ude00\/\"""#).unwrap(), "aé😀/\"");
-        for broken in [r#""\ud83d""#, r#""\ud83dx\ude00""#, r#""\u12""#, r#""\q""#, r#""\"#, "\"", "x", r#""\ud83d\u0041""#] {
+        for broken in [
+            r#""\ud83d""#,
+            r#""\ud83dx\ude00""#,
+            r#""\u12""#,
+            r#""\q""#,
+            r#""\"#,
+            "\"",
+            "x",
+            r#""\ud83d\u0041""#,
+        ] {
             assert_eq!(unquoted(broken), None, "{broken}");
         }
     }
 
     #[test]
     fn a_list_is_split_at_its_own_commas() {
-        assert_eq!(elements(r#"[1, "a,]\"", [2,3],{"b":[4,5]}]"#).unwrap(), ["1", " \"a,]\\\"\"", " [2,3]", "{\"b\":[4,5]}"]);
+        assert_eq!(
+            elements(r#"[1, "a,]\"", [2,3],{"b":[4,5]}]"#).unwrap(),
+            ["1", " \"a,]\\\"\"", " [2,3]", "{\"b\":[4,5]}"]
+        );
         assert_eq!(elements("[ ]").unwrap(), Vec::<&str>::new());
         for broken in ["[", "[1", "[]]", "[\"]", "[[]", "1"] {
             assert_eq!(elements(broken), None, "{broken}");
@@ -233,7 +245,15 @@ mod tests {
 
     #[test]
     fn base64_is_as_in_rfc_4648_section_10() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             let mut out = Vec::new();
             write_base64(&mut out, bytes.as_bytes());
             assert_eq!(out, text.as_bytes());
@@ -250,7 +270,13 @@ mod tests {
         let bytes = from_uuid("f81d4fae-7dec-11d0-a765-00A0C91e6bf6").unwrap();
         assert_eq!((bytes[0], bytes[15]), (0xf8, 0xf6));
         assert_eq!(from_uuid("f81d4fae7dec11d0a76500a0c91e6bf6"), Some(bytes));
-        for broken in ["", "f81d4fae", "f81d4fae-7dec-11d0-a765-00a0c91e6bfg", "f81d4fae7-dec-11d0-a765-00a0c91e6bf6", "f81d4fae7dec11d0a76500a0c91e6bf6ff"] {
+        for broken in [
+            "",
+            "f81d4fae",
+            "f81d4fae-7dec-11d0-a765-00a0c91e6bfg",
+            "f81d4fae7-dec-11d0-a765-00a0c91e6bf6",
+            "f81d4fae7dec11d0a76500a0c91e6bf6ff",
+        ] {
             assert_eq!(from_uuid(broken), None, "{broken}");
         }
     }

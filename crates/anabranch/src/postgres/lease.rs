@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::answer::{Answer, Asked};
 use super::fault::{After, Failure};
-use super::pool::{Doing, Spare};
-use super::session::{Answer, Asked, Session, Trace};
+use super::pool::Doing;
+use super::session::{Session, Trace};
+use super::spare::Spare;
 use crate::client::Timings;
 use crate::{CallError, Client, Deadline, Kind, Marks};
 
@@ -32,19 +34,27 @@ enum State {
 
 impl<'a> Lease<'a> {
     pub(super) fn new(client: &'a Client, spare: Spare) -> Self {
-        Lease { client, spare: Some(spare), state: State::Clean }
+        Lease {
+            client,
+            spare: Some(spare),
+            state: State::Clean,
+        }
     }
 
     /// Runs a statement. Dropping the future leaves the session busy; the lease then knows what to do.
-    pub(super) async fn run(&mut self, asked: Asked<'_>, deadline: Deadline, marks: &Marks, timings: &mut Timings) -> Result<Answer, CallError> {
-        self.work(async |session| session.run(asked, deadline.left(), marks, timings).await).await
+    pub(super) async fn run(
+        &mut self,
+        asked: Asked<'_>,
+        deadline: Deadline,
+        marks: &Marks,
+        timings: &mut Timings,
+    ) -> Result<Answer, CallError> {
+        self.work(async |session| session.run(asked, deadline.left(), marks, timings).await)
+            .await
     }
 
     /// Does anything with the session that ends with it free again, unless the failure says otherwise.
-    pub(super) async fn work<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut Session) -> (Result<T, Failure>, Trace),
-    ) -> Result<T, CallError> {
+    pub(super) async fn work<T>(&mut self, work: impl AsyncFnOnce(&mut Session) -> (Result<T, Failure>, Trace)) -> Result<T, CallError> {
         let before = self.begin()?;
         let session = self.spare.as_mut().expect("it is there until the drop").session();
         let (result, trace) = work(session).await;
@@ -64,7 +74,10 @@ impl<'a> Lease<'a> {
     fn begin(&mut self) -> Result<State, CallError> {
         match self.state {
             State::Clean | State::Traced => Ok(std::mem::replace(&mut self.state, State::Busy)),
-            State::Busy => Err(CallError::new(Kind::Cancelled, "the session is busy with a statement that was given up")),
+            State::Busy => Err(CallError::new(
+                Kind::Cancelled,
+                "the session is busy with a statement that was given up",
+            )),
             State::Broken => Err(CallError::new(Kind::Reset, "the session has ended")),
         }
     }
@@ -94,6 +107,10 @@ impl Drop for Lease<'_> {
         };
         let (session, place, pool) = spare.into_parts();
         // Refused or ended from outside, the task drops the session, which closes it.
-        self.client.background().spawn("freeing a postgres session", Deadline::after(FREEING), pool.free(session, place, doing));
+        self.client.background().spawn(
+            "freeing a postgres session",
+            Deadline::after(FREEING),
+            pool.free(session, place, doing),
+        );
     }
 }

@@ -25,21 +25,26 @@
 //! offers it, and asked for with `sslmode=require`; either way the certificate must be good. `sslmode=disable` turns it off. The
 //! pool needs sessions of its own: put no pooler that hands out a session per transaction between it and the server.
 
-mod connect;
-mod copy;
-mod fault;
-mod health;
-mod json;
-mod lease;
-mod moment;
-mod numeric;
-mod param;
+mod builder;
 mod pool;
+mod spare;
+mod health;
+mod connect;
+mod tls;
+mod wire;
+mod lease;
+mod lent;
 mod session;
 mod statement;
-mod tls;
+mod answer;
+mod param;
+mod scalar;
 mod value;
-mod wire;
+mod numeric;
+mod moment;
+mod json;
+mod copy;
+mod fault;
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,21 +54,24 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::time::Instant;
 
+pub use answer::{Answer, Want};
+pub use builder::PostgresBuilder;
 pub use connect::BadDatabase;
 pub use copy::{CopyInto, CopyValue};
 pub use param::Param;
+pub use lent::Session;
 pub use pool::PoolCounts;
-pub use session::{Answer, Described, Want};
+pub use session::Described;
 /// The driver, for what a [`Session`] does with [`raw`](Session::raw).
 pub use tokio_postgres as driver;
 
-use self::connect::{ConnectLimits, Connector};
+use self::answer::Asked;
 use self::lease::Lease;
-use self::pool::{Pool, PoolLimits};
-use self::session::{Asked, Trace};
-use crate::client::{Dial, Resolver, TcpDial, Timings, TlsSettings};
+use self::pool::Pool;
+use self::session::Trace;
+use crate::client::Timings;
 use crate::policy::{AttemptEnd, Budget, Next, RetrySettings};
-use crate::{Attempt, CallError, CallReport, CallSettings, Client, Deadline, Expired, Kind, Marks};
+use crate::{Attempt, CallError, CallReport, CallSettings, Client, Deadline, Expired, Kind, Marks, Phase};
 
 /// A Postgres database that calls go to. Cheap to clone; all clones, on all threads, share its sessions and limits.
 #[derive(Clone)]
@@ -94,7 +102,12 @@ pub struct SqlSettings {
 impl Default for SqlSettings {
     /// No attempt timeout, one retry after 25 to 250 ms, not to be sent twice, 8 MiB.
     fn default() -> Self {
-        SqlSettings { timeout: None, retry: CallSettings::default().retry, idempotent: false, max_body: 8 << 20 }
+        SqlSettings {
+            timeout: None,
+            retry: CallSettings::default().retry,
+            idempotent: false,
+            max_body: 8 << 20,
+        }
     }
 }
 
@@ -122,22 +135,7 @@ impl Postgres {
 
     /// Starts a source with settings of its own.
     pub fn builder(name: &str, url: &str) -> PostgresBuilder {
-        PostgresBuilder {
-            name: Arc::from(name),
-            url: url.to_owned(),
-            pool: PoolLimits {
-                sessions: 10,
-                queue: 10,
-                queue_wait: Duration::from_millis(250),
-                idle_timeout: Duration::from_secs(300),
-                max_lifetime: Duration::from_secs(1800),
-            },
-            queue: None,
-            limits: ConnectLimits { dns: Duration::from_secs(2), connect: Duration::from_secs(1) },
-            tls: TlsSettings::default(),
-            dial: None,
-            settings: SqlSettings::default(),
-        }
+        PostgresBuilder::new(name, url)
     }
 
     /// Its name.
@@ -165,8 +163,16 @@ impl Postgres {
     /// `limit`: all sessions stayed in use. `connect`, `tls`, `dns`: no session. `reset`: the session broke. `decode`: a column has
     /// a type without a JSON form. `too_large`, `timeout`, `cancelled`.
     pub async fn query(&self, client: &Client, text: &str, params: &[Param], deadline: Deadline) -> Result<Bytes, CallError> {
-        let settings = SqlSettings { idempotent: true, ..self.0.settings };
-        let call = SqlCall { text, params, want: Want::Rows, settings: &settings };
+        let settings = SqlSettings {
+            idempotent: true,
+            ..self.0.settings
+        };
+        let call = SqlCall {
+            text,
+            params,
+            want: Want::Rows,
+            settings: &settings,
+        };
         self.call(client, &call, deadline).await.0.map(|answer| answer.json)
     }
 
@@ -175,8 +181,16 @@ impl Postgres {
     /// # Errors
     /// As [`query`](Postgres::query); `too_many` if more than one row comes.
     pub async fn query_one(&self, client: &Client, text: &str, params: &[Param], deadline: Deadline) -> Result<Bytes, CallError> {
-        let settings = SqlSettings { idempotent: true, ..self.0.settings };
-        let call = SqlCall { text, params, want: Want::One, settings: &settings };
+        let settings = SqlSettings {
+            idempotent: true,
+            ..self.0.settings
+        };
+        let call = SqlCall {
+            text,
+            params,
+            want: Want::One,
+            settings: &settings,
+        };
         self.call(client, &call, deadline).await.0.map(|answer| answer.json)
     }
 
@@ -186,7 +200,12 @@ impl Postgres {
     /// # Errors
     /// As [`query`](Postgres::query).
     pub async fn execute(&self, client: &Client, text: &str, params: &[Param], deadline: Deadline) -> Result<u64, CallError> {
-        let call = SqlCall { text, params, want: Want::Count, settings: &self.0.settings };
+        let call = SqlCall {
+            text,
+            params,
+            want: Want::Count,
+            settings: &self.0.settings,
+        };
         self.call(client, &call, deadline).await.0.map(|answer| answer.rows)
     }
 
@@ -218,11 +237,18 @@ impl Postgres {
     ///
     /// # Errors
     /// As [`query`](Postgres::query); `value` names the row and column of a value that does not fit. No row is kept then.
-    pub async fn copy_in<'r, R>(&self, client: &Client, into: &CopyInto<'_>, rows: impl IntoIterator<Item = R>, deadline: Deadline) -> Result<u64, CallError>
+    pub async fn copy_in<'r, R>(
+        &self,
+        client: &Client,
+        into: &CopyInto<'_>,
+        rows: impl IntoIterator<Item = R>,
+        deadline: Deadline,
+    ) -> Result<u64, CallError>
     where
         R: AsRef<[CopyValue<'r>]>,
     {
-        self.copy_in_stream(client, into, stream::iter(rows.into_iter().map(Ok)), deadline).await
+        self.copy_in_stream(client, into, stream::iter(rows.into_iter().map(Ok)), deadline)
+            .await
     }
 
     /// The same for rows that come one after the other. A row that is an error ends it with that error, and no row is kept.
@@ -240,7 +266,9 @@ impl Postgres {
         R: AsRef<[CopyValue<'r>]>,
     {
         let copy = async |lease: &mut Lease<'_>| {
-            lease.work(async |session| (session.copy_in(into, rows, deadline.left()).await, Trace::None)).await
+            lease
+                .work(async |session| (session.copy_in(into, rows, deadline.left()).await, Trace::None))
+                .await
         };
         self.with_lease(client, deadline, copy).await
     }
@@ -254,10 +282,16 @@ impl Postgres {
         let started = Instant::now();
         let marks = Marks::new();
         let mut timings = Timings::default();
-        let lease = deadline.bound_marked(&marks, self.lease(client, deadline, &marks, &mut timings)).await;
+        let lease = deadline
+            .bound_marked(&marks, self.lease(client, deadline, &marks, &mut timings))
+            .await;
         let lease = lease.unwrap_or_else(|expired| Err(timed_out(expired, None, deadline)));
         match lease {
-            Ok(lease) => Ok(Session { name: self.0.name.clone(), settings: self.0.settings, lease }),
+            Ok(lease) => Ok(Session {
+                name: self.0.name.clone(),
+                settings: self.0.settings,
+                lease,
+            }),
             Err(error) => Err(error.of_call(&self.0.name, 0, started.elapsed())),
         }
     }
@@ -295,7 +329,9 @@ impl Postgres {
             let may_repeat = settings.idempotent || !error.was_sent();
             let retry = if may_repeat { settings.retry } else { RetrySettings::NONE };
             let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
-            let Next::Again(rest) = retry.next(made, AttemptEnd::Failed(&error), deadline.left(), 1) else { return Err(error) };
+            let Next::Again(rest) = retry.next(made, AttemptEnd::Failed(&error), deadline.left(), 1) else {
+                return Err(error);
+            };
             token = self.0.budget.withdraw();
             if token.is_none() {
                 return Err(error);
@@ -304,7 +340,13 @@ impl Postgres {
         }
     }
 
-    async fn one_attempt(&self, client: &Client, call: &SqlCall<'_>, deadline: Deadline, call_started: Instant) -> (Result<Answer, CallError>, Attempt) {
+    async fn one_attempt(
+        &self,
+        client: &Client,
+        call: &SqlCall<'_>,
+        deadline: Deadline,
+        call_started: Instant,
+    ) -> (Result<Answer, CallError>, Attempt) {
         let started = Instant::now();
         let settings = call.settings;
         let marks = Marks::new();
@@ -312,7 +354,12 @@ impl Postgres {
         let limit = settings.timeout.map_or(deadline, |timeout| deadline.within(timeout));
         let ask = async {
             let mut lease = self.lease(client, limit, &marks, &mut timings).await?;
-            let asked = Asked { text: call.text, params: call.params, want: call.want, max_body: settings.max_body };
+            let asked = Asked {
+                text: call.text,
+                params: call.params,
+                want: call.want,
+                max_body: settings.max_body,
+            };
             lease.run(asked, limit, &marks, &mut timings).await
         };
         let result = match limit.bound_marked(&marks, ask).await {
@@ -320,11 +367,24 @@ impl Postgres {
             Err(expired) => Err(timed_out(expired, settings.timeout, deadline)),
         };
         let kind = result.as_ref().err().map(CallError::kind);
-        let attempt = Attempt { started: started.duration_since(call_started), took: started.elapsed(), endpoint: None, status: None, kind, timings };
+        let attempt = Attempt {
+            started: started.duration_since(call_started),
+            took: started.elapsed(),
+            endpoint: None,
+            status: None,
+            kind,
+            timings,
+        };
         (result, attempt)
     }
 
-    async fn lease<'a>(&self, client: &'a Client, deadline: Deadline, marks: &Marks, timings: &mut Timings) -> Result<Lease<'a>, CallError> {
+    async fn lease<'a>(
+        &self,
+        client: &'a Client,
+        deadline: Deadline,
+        marks: &Marks,
+        timings: &mut Timings,
+    ) -> Result<Lease<'a>, CallError> {
         if deadline.has_passed() {
             return Err(CallError::new(Kind::Timeout, "the deadline had passed before it could be sent"));
         }
@@ -335,7 +395,12 @@ impl Postgres {
     }
 
     /// Does one thing with a session, within the deadline and without a second attempt.
-    async fn with_lease<T>(&self, client: &Client, deadline: Deadline, work: impl AsyncFnOnce(&mut Lease<'_>) -> Result<T, CallError>) -> Result<T, CallError> {
+    async fn with_lease<T>(
+        &self,
+        client: &Client,
+        deadline: Deadline,
+        work: impl AsyncFnOnce(&mut Lease<'_>) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let started = Instant::now();
         let marks = Marks::new();
         let mut timings = Timings::default();
@@ -351,76 +416,10 @@ impl Postgres {
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres").field("name", &self.0.name).field("counts", &self.counts()).finish_non_exhaustive()
-    }
-}
-
-/// A session in the hands of one caller. Nothing is retried in it. Dropping it rolls back what was not committed.
-pub struct Session<'a> {
-    name: Arc<str>,
-    settings: SqlSettings,
-    lease: Lease<'a>,
-}
-
-impl Session<'_> {
-    /// Reads: all rows, as a JSON list of objects.
-    ///
-    /// # Errors
-    /// As [`Postgres::query`]. After a statement that was given up, by its deadline or by a drop, every further one is `cancelled`.
-    pub async fn query(&mut self, text: &str, params: &[Param], deadline: Deadline) -> Result<Bytes, CallError> {
-        self.ask(text, params, Want::Rows, deadline).await.map(|answer| answer.json)
-    }
-
-    /// Reads one row: its object, or `null`.
-    ///
-    /// # Errors
-    /// As [`query`](Session::query).
-    pub async fn query_one(&mut self, text: &str, params: &[Param], deadline: Deadline) -> Result<Bytes, CallError> {
-        self.ask(text, params, Want::One, deadline).await.map(|answer| answer.json)
-    }
-
-    /// Writes, or does what gives no rows, such as `begin`; says how many rows were changed.
-    ///
-    /// # Errors
-    /// As [`query`](Session::query).
-    pub async fn execute(&mut self, text: &str, params: &[Param], deadline: Deadline) -> Result<u64, CallError> {
-        self.ask(text, params, Want::Count, deadline).await.map(|answer| answer.rows)
-    }
-
-    /// Copies rows in, inside the transaction that was begun, if one was.
-    ///
-    /// # Errors
-    /// As [`Postgres::copy_in`].
-    pub async fn copy_in<'r, R>(&mut self, into: &CopyInto<'_>, rows: impl IntoIterator<Item = R>, deadline: Deadline) -> Result<u64, CallError>
-    where
-        R: AsRef<[CopyValue<'r>]>,
-    {
-        let rows = stream::iter(rows.into_iter().map(Ok));
-        let copy = self.lease.work(async |session| (session.copy_in(into, rows, deadline.left()).await, Trace::None));
-        let result = deadline.bound(copy).await;
-        let late = |_elapsed| Err(CallError::new(Kind::Timeout, "not all rows were in before the deadline").after_send());
-        result.unwrap_or_else(late).map_err(|error| error.of_call(&self.name, 1, Duration::ZERO))
-    }
-
-    /// The driver's own client, for what has no word here. No limit on sizes holds for it and nothing bounds it but the caller.
-    pub fn raw(&mut self) -> &mut driver::Client {
-        self.lease.raw().raw()
-    }
-
-    async fn ask(&mut self, text: &str, params: &[Param], want: Want, deadline: Deadline) -> Result<Answer, CallError> {
-        let started = Instant::now();
-        let marks = Marks::new();
-        let mut timings = Timings::default();
-        let asked = Asked { text, params, want, max_body: self.settings.max_body };
-        let result = deadline.bound_marked(&marks, self.lease.run(asked, deadline, &marks, &mut timings)).await;
-        let result = result.unwrap_or_else(|expired| Err(timed_out(expired, None, deadline)));
-        result.map_err(|error| error.of_call(&self.name, 1, started.elapsed()))
-    }
-}
-
-impl fmt::Debug for Session<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Postgres")
+            .field("name", &self.0.name)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
     }
 }
 
@@ -429,88 +428,10 @@ fn timed_out(expired: Expired, timeout: Option<Duration>, deadline: Deadline) ->
         Some(timeout) if !deadline.has_passed() => format!("no whole answer within the timeout of {timeout:?}"),
         _ => "no whole answer before the deadline".to_owned(),
     };
-    let error = CallError::new(Kind::Timeout, detail).after_send();
+    let error = CallError::new(Kind::Timeout, detail);
     match expired.phase {
+        Some(phase @ (Phase::FirstByte | Phase::Body)) => error.in_phase(phase).after_send(),
         Some(phase) => error.in_phase(phase),
         None => error,
-    }
-}
-
-/// A [`Postgres`] being set up.
-pub struct PostgresBuilder {
-    name: Arc<str>,
-    url: String,
-    pool: PoolLimits,
-    queue: Option<usize>,
-    limits: ConnectLimits,
-    tls: TlsSettings,
-    dial: Option<Arc<dyn Dial>>,
-    settings: SqlSettings,
-}
-
-impl PostgresBuilder {
-    /// Sessions, over all threads; at least 1, 10 unless said.
-    pub fn pool(mut self, sessions: usize) -> Self {
-        self.pool.sessions = sessions.clamp(1, 10_000);
-        self
-    }
-
-    /// Calls that may wait for a session; as many as there may be sessions unless said.
-    pub fn queue(mut self, max: usize) -> Self {
-        self.queue = Some(max);
-        self
-    }
-
-    /// The longest wait for a session in use by others; 250 ms unless said, and never more than a quarter of what is left.
-    pub fn queue_wait(mut self, limit: Duration) -> Self {
-        self.pool.queue_wait = limit;
-        self
-    }
-
-    /// How long a session may rest, 5 minutes unless said; and the age at which it is not used again, 30 minutes unless said.
-    pub fn lifetimes(mut self, idle: Duration, max: Duration) -> Self {
-        (self.pool.idle_timeout, self.pool.max_lifetime) = (idle, max);
-        self
-    }
-
-    /// Opening a session: connection, TLS and login; 1 s unless said, and `connect_timeout` of the URL comes first.
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.limits.connect = limit;
-        self
-    }
-
-    /// How the server is verified.
-    pub fn tls(mut self, settings: TlsSettings) -> Self {
-        self.tls = settings;
-        self
-    }
-
-    /// Opens streams by this in place of TCP with the system's resolver. Unix sockets of the URL are opened as they are.
-    pub fn dial(mut self, dial: Arc<dyn Dial>) -> Self {
-        self.dial = Some(dial);
-        self
-    }
-
-    /// How statements are sent unless they say otherwise.
-    pub fn settings(mut self, settings: SqlSettings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Makes the source. Nothing is opened.
-    ///
-    /// # Errors
-    /// As [`Postgres::new`].
-    pub fn build(self) -> Result<Postgres, BadDatabase> {
-        let dial = self.dial.unwrap_or_else(|| Arc::new(TcpDial::new(Resolver::system())));
-        let connector = Connector::new(&self.url, &self.tls, dial, self.limits)?;
-        let pool = PoolLimits { queue: self.queue.unwrap_or(self.pool.sessions), ..self.pool };
-        Ok(Postgres(Arc::new(Shared { name: self.name, pool: Pool::new(connector, pool), budget: Budget::new(), settings: self.settings })))
-    }
-}
-
-impl fmt::Debug for PostgresBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresBuilder").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -64,7 +64,10 @@ pub(super) fn write_time_with_zone(out: &mut Vec<u8>, micros: i64, west: i32) {
 }
 
 fn write_clock(out: &mut Vec<u8>, micros: i64) {
-    put(out, format_args!("{:02}:{:02}:{:02}", micros / HOUR, micros / MINUTE % 60, micros / SECOND % 60));
+    put(
+        out,
+        format_args!("{:02}:{:02}:{:02}", micros / HOUR, micros / MINUTE % 60, micros / SECOND % 60),
+    );
     let fraction = micros % SECOND;
     if fraction != 0 {
         put(out, format_args!(".{fraction:06}"));

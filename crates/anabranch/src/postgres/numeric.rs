@@ -13,7 +13,11 @@ const MOST_AFTER: usize = 16_383;
 
 /// Writes a value as JSON: its digits as they are, and what is no number as a string. None if the bytes are no numeric.
 pub(super) fn write(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    let word = |index: usize| bytes.get(2 * index..2 * index + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let word = |index: usize| {
+        bytes
+            .get(2 * index..2 * index + 2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+    };
     let (count, weight, sign, scale) = (usize::from(word(0)?), word(1)? as i16, word(2)?, usize::from(word(3)?));
     match sign {
         NAN => out.extend_from_slice(b"\"NaN\""),
@@ -76,7 +80,11 @@ pub(super) fn append(out: &mut Vec<u8>, text: &str) -> Option<()> {
         }
         return Some(());
     }
-    let Parts { is_negative, digits, exponent } = parts(text)?;
+    let Parts {
+        is_negative,
+        digits,
+        exponent,
+    } = parts(text)?;
     let after = digits.after.len() as i64 - exponent;
     let scale = usize::try_from(after.max(0)).ok().filter(|scale| *scale <= MOST_AFTER)?;
     let before = digits.before.len() as i64 + exponent;
@@ -84,13 +92,25 @@ pub(super) fn append(out: &mut Vec<u8>, text: &str) -> Option<()> {
         return None;
     }
     // All digits with the point after `before` of them; groups count from the point outwards.
-    let all: Vec<u8> = digits.before.bytes().chain(digits.after.bytes()).map(|digit| digit - b'0').collect();
+    let all: Vec<u8> = digits
+        .before
+        .bytes()
+        .chain(digits.after.bytes())
+        .map(|digit| digit - b'0')
+        .collect();
     let weight = before.div_euclid(4) + i64::from(before.rem_euclid(4) != 0) - 1;
     let lead = (weight + 1) * 4 - before;
-    let digit = |index: i64| usize::try_from(index - lead).ok().and_then(|index| all.get(index)).copied().unwrap_or(0);
+    let digit = |index: i64| {
+        usize::try_from(index - lead)
+            .ok()
+            .and_then(|index| all.get(index))
+            .copied()
+            .unwrap_or(0)
+    };
     let length = (lead + all.len() as i64).div_euclid(4) + 1;
-    let mut groups: Vec<u16> =
-        (0..length).map(|group| (0..4).fold(0, |value, place| value * 10 + u16::from(digit(group * 4 + place)))).collect();
+    let mut groups: Vec<u16> = (0..length)
+        .map(|group| (0..4).fold(0, |value, place| value * 10 + u16::from(digit(group * 4 + place))))
+        .collect();
     while groups.last() == Some(&0) {
         groups.pop();
     }
@@ -98,7 +118,12 @@ pub(super) fn append(out: &mut Vec<u8>, text: &str) -> Option<()> {
     let weight = if groups.len() == zeros { 0 } else { weight - zeros as i64 };
     let groups = &groups[zeros..];
     let sign = if is_negative && !groups.is_empty() { NEGATIVE } else { 0 };
-    let words = [u16::try_from(groups.len()).ok()?, i16::try_from(weight).ok()? as u16, sign, u16::try_from(scale).ok()?];
+    let words = [
+        u16::try_from(groups.len()).ok()?,
+        i16::try_from(weight).ok()? as u16,
+        sign,
+        u16::try_from(scale).ok()?,
+    ];
     for word in words.iter().chain(groups) {
         out.extend_from_slice(&word.to_be_bytes());
     }
@@ -142,7 +167,11 @@ fn parts(text: &str) -> Option<Parts<'_>> {
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let has_digits = !before.is_empty() || !after.is_empty();
     let is_whole = has_digits && is_digits(before) && is_digits(after) && before.len() <= MOST_BEFORE && after.len() <= MOST_AFTER;
-    is_whole.then_some(Parts { is_negative, digits: Digits { before, after }, exponent: i64::from(exponent) })
+    is_whole.then_some(Parts {
+        is_negative,
+        digits: Digits { before, after },
+        exponent: i64::from(exponent),
+    })
 }
 
 #[cfg(test)]
@@ -160,22 +189,64 @@ mod tests {
 
     #[test]
     fn digits_are_kept() {
-        for text in ["0", "1", "10000", "-1", "0.0001", "0.00001", "12345.6789", "1.50", "100000000", "9999.9999", "123456789012345678901234567890.0123456789"] {
+        for text in [
+            "0",
+            "1",
+            "10000",
+            "-1",
+            "0.0001",
+            "0.00001",
+            "12345.6789",
+            "1.50",
+            "100000000",
+            "9999.9999",
+            "123456789012345678901234567890.0123456789",
+        ] {
             assert_eq!(round_trip(text), text);
         }
     }
 
     #[test]
     fn other_spellings_become_the_usual_one() {
-        for (text, usual) in [("+1", "1"), (".5", "0.5"), ("5.", "5"), ("007", "7"), ("-0", "0"), ("0.00", "0.00"), ("1e3", "1000"), ("1.5e-3", "0.0015"), ("12e-1", "1.2"), ("-2.5E+2", "-250"), ("0e9", "0")] {
+        for (text, usual) in [
+            ("+1", "1"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("007", "7"),
+            ("-0", "0"),
+            ("0.00", "0.00"),
+            ("1e3", "1000"),
+            ("1.5e-3", "0.0015"),
+            ("12e-1", "1.2"),
+            ("-2.5E+2", "-250"),
+            ("0e9", "0"),
+        ] {
             assert_eq!(round_trip(text), usual, "{text}");
         }
-        assert_eq!(["NaN", "inf", "-Infinity"].map(round_trip), ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""]);
+        assert_eq!(
+            ["NaN", "inf", "-Infinity"].map(round_trip),
+            ["\"NaN\"", "\"Infinity\"", "\"-Infinity\""]
+        );
     }
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", ".", "-", "1.2.3", "1e", "e1", "0x10", " 1", "1,5", "١", "1e131072", "1e-16384", "--1", "1e2147483648"] {
+        for text in [
+            "",
+            ".",
+            "-",
+            "1.2.3",
+            "1e",
+            "e1",
+            "0x10",
+            " 1",
+            "1,5",
+            "١",
+            "1e131072",
+            "1e-16384",
+            "--1",
+            "1e2147483648",
+        ] {
             assert!(append(&mut Vec::new(), text).is_none(), "{text}");
         }
         assert!(!is_numeric("one") && is_numeric("1e3") && is_numeric("nan"));

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type};
 
 use super::json::{self, Shape};
-use super::numeric;
+use super::scalar::{Expected, expected, scalar, without_nul};
 
 /// A value for a place `$1` of a statement.
 #[derive(Clone, PartialEq, Eq)]
@@ -121,22 +121,21 @@ impl ToSql for Bound<'_> {
 /// Brings each value into the form of its place. The error names the place, its type and what was expected.
 pub(super) fn bind<'a>(params: &'a [Param], kinds: &[Type]) -> Result<Vec<Bound<'a>>, String> {
     if params.len() != kinds.len() {
-        return Err(format!("the statement has {} parameters, but {} values were given", kinds.len(), params.len()));
+        return Err(format!(
+            "the statement has {} parameters, but {} values were given",
+            kinds.len(),
+            params.len()
+        ));
     }
     let pairs = params.iter().zip(kinds).enumerate();
     pairs
         .map(|(index, (param, kind))| {
             let bound = bound(param, kind);
-            bound.map(Bound).map_err(|expected| format!("parameter ${} of type `{kind}`: expected {expected}", index + 1))
+            bound
+                .map(Bound)
+                .map_err(|expected| format!("parameter ${} of type `{kind}`: expected {expected}", index + 1))
         })
         .collect()
-}
-
-/// What was expected in place of a value.
-type Expected = String;
-
-fn expected<T>(what: impl Into<String>) -> Result<T, Expected> {
-    Err(what.into())
 }
 
 fn bound<'a>(param: &'a Param, kind: &Type) -> Result<Option<Cow<'a, str>>, Expected> {
@@ -171,7 +170,9 @@ fn bound<'a>(param: &'a Param, kind: &Type) -> Result<Option<Cow<'a, str>>, Expe
 }
 
 fn from_json<'a>(text: &'a str, kind: &Type) -> Result<Option<Cow<'a, str>>, Expected> {
-    let Some((shape, text)) = json::shape(text) else { return expected("JSON") };
+    let Some((shape, text)) = json::shape(text) else {
+        return expected("JSON");
+    };
     let is_json = matches!(*kind, Type::JSON | Type::JSONB);
     match (shape, kind.kind()) {
         (Shape::Null, _) => Ok(None),
@@ -187,7 +188,9 @@ fn from_json<'a>(text: &'a str, kind: &Type) -> Result<Option<Cow<'a, str>>, Exp
         (Shape::List | Shape::Object, _) => expected("one value, not a list or an object"),
         (Shape::Number | Shape::Bool, _) => scalar(text, kind).map(Some),
         (Shape::String, _) => {
-            let Some(text) = json::unquoted(text) else { return expected("JSON") };
+            let Some(text) = json::unquoted(text) else {
+                return expected("JSON");
+            };
             Ok(Some(match text {
                 Cow::Borrowed(text) => scalar(text, kind)?,
                 Cow::Owned(text) => Cow::Owned(scalar(&text, kind)?.into_owned()),
@@ -198,7 +201,10 @@ fn from_json<'a>(text: &'a str, kind: &Type) -> Result<Option<Cow<'a, str>>, Exp
 
 fn json_items(list: &str) -> Result<Vec<Param>, Expected> {
     let elements = json::elements(list).ok_or("JSON")?;
-    Ok(elements.into_iter().map(|element| Param::Json(Bytes::copy_from_slice(element.as_bytes()))).collect())
+    Ok(elements
+        .into_iter()
+        .map(|element| Param::Json(Bytes::copy_from_slice(element.as_bytes())))
+        .collect())
 }
 
 /// The server's limit on the dimensions of an array (`MAXDIM`); deeper lists of JSON are refused as well.
@@ -276,61 +282,6 @@ fn is_text(kind: &Type) -> bool {
     matches!(*kind, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN)
 }
 
-/// One value of a type with no parts.
-fn scalar<'a>(text: &'a str, kind: &Type) -> Result<Cow<'a, str>, Expected> {
-    let is_fine = match *kind {
-        Type::BOOL => matches!(text, "true" | "false" | "t" | "f" | "1" | "0"),
-        Type::INT2 => return whole::<i16>(text),
-        Type::INT4 => return whole::<i32>(text),
-        Type::INT8 => return whole::<i64>(text),
-        Type::OID => return whole::<u32>(text),
-        Type::FLOAT4 => return float(text, |text| text.parse::<f32>().ok().map(f32::is_finite)),
-        Type::FLOAT8 => return float(text, |text| text.parse::<f64>().ok().map(f64::is_finite)),
-        Type::NUMERIC => numeric::is_numeric(text),
-        Type::BYTEA => return bytes(text),
-        _ => return without_nul(text).map(Cow::Borrowed),
-    };
-    let what = if *kind == Type::BOOL { "`true` or `false`" } else { "a number" };
-    if is_fine { Ok(Cow::Borrowed(text)) } else { expected(what) }
-}
-
-fn whole<N: std::str::FromStr>(text: &str) -> Result<Cow<'_, str>, Expected> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<N>() {
-        Ok(_) => Ok(Cow::Borrowed(text)),
-        Err(_) if is_whole => expected("a whole number in its range"),
-        Err(_) => expected("a whole number"),
-    }
-}
-
-/// `is_finite` is None for what is no number; infinite where the text is not infinity is out of range.
-fn float(text: &str, is_finite: impl FnOnce(&str) -> Option<bool>) -> Result<Cow<'_, str>, Expected> {
-    let says_so = text.bytes().all(|byte| !byte.is_ascii_digit());
-    match is_finite(text) {
-        Some(is_finite) if is_finite || says_so => Ok(Cow::Borrowed(text)),
-        Some(_) => expected("a number in its range"),
-        None => expected("a number"),
-    }
-}
-
-/// Base64 to the hexadecimal form that the server reads.
-fn bytes(text: &str) -> Result<Cow<'_, str>, Expected> {
-    let Some(bytes) = json::from_base64(text) else { return expected("base64") };
-    let mut hex = String::with_capacity(2 + 2 * bytes.len());
-    hex.push_str("\\x");
-    for byte in bytes {
-        hex.push(char::from(json::hex(byte >> 4)));
-        hex.push(char::from(json::hex(byte & 15)));
-    }
-    Ok(Cow::Owned(hex))
-}
-
-/// The server's text has no place for NUL.
-fn without_nul(text: &str) -> Result<&str, Expected> {
-    if text.contains('\0') { expected("text without a NUL character") } else { Ok(text) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -354,7 +305,12 @@ mod tests {
     fn whole_numbers_keep_to_their_range() {
         check("-32768", &Type::INT2, "-32768");
         check(i64::MAX, &Type::INT8, "9223372036854775807");
-        for (number, kind) in [("32768", Type::INT2), ("2147483648", Type::INT4), ("9223372036854775808", Type::INT8), ("-1", Type::OID)] {
+        for (number, kind) in [
+            ("32768", Type::INT2),
+            ("2147483648", Type::INT4),
+            ("9223372036854775808", Type::INT8),
+            ("-1", Type::OID),
+        ] {
             refused(number, &kind);
         }
         for none in ["", "1.0", "1e3", " 1", "0x1", "1; drop table posts", "١"] {
@@ -385,7 +341,14 @@ mod tests {
         check(json("[[1,2],[3,4]]"), &Type::INT4_ARRAY, r#"{{"1","2"},{"3","4"}}"#);
         check(json(r#"[[1],{"a":2}]"#), &Type::JSONB_ARRAY, r#"{"[1]","{\"a\":2}"}"#);
         assert_eq!(text(json("null"), &Type::INT4).unwrap(), None);
-        for (misfit, kind) in [("{}", Type::INT4), ("[1]", Type::INT4), ("1", Type::INT4_ARRAY), ("nonsense?", Type::BOOL), ("", Type::TEXT), ("[[[[[[[1]]]]]]]", Type::INT4_ARRAY)] {
+        for (misfit, kind) in [
+            ("{}", Type::INT4),
+            ("[1]", Type::INT4),
+            ("1", Type::INT4_ARRAY),
+            ("nonsense?", Type::BOOL),
+            ("", Type::TEXT),
+            ("[[[[[[[1]]]]]]]", Type::INT4_ARRAY),
+        ] {
             refused(json(misfit), &kind);
         }
     }
@@ -393,7 +356,11 @@ mod tests {
     #[test]
     fn text_is_a_string_where_json_is_expected() {
         check("{\"a\":1}", &Type::JSONB, r#""{\"a\":1}""#);
-        check(Param::List(vec![Param::text("a"), Param::Null, Param::json("[1]")]), &Type::JSON, r#"["a",null,[1]]"#);
+        check(
+            Param::List(vec![Param::text("a"), Param::Null, Param::json("[1]")]),
+            &Type::JSON,
+            r#"["a",null,[1]]"#,
+        );
     }
 
     #[test]

@@ -11,17 +11,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::connect::Connector;
 use super::health::{Health, Verdict};
 use super::session::Session;
+use super::spare::{OpenSlot, Place, Spare};
 use crate::client::Timings;
 use crate::{CallError, Client, Deadline, Kind, Marks, Phase};
-
-/// The right to use one session; dropping it lets the next caller in.
-pub(super) type Place = OwnedSemaphorePermit;
 
 /// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -64,51 +62,6 @@ struct Idle {
     since: Instant,
 }
 
-/// A place among the open sessions, held by the session.
-pub(super) struct OpenSlot(Arc<AtomicUsize>);
-
-impl OpenSlot {
-    fn take(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        OpenSlot(open.clone())
-    }
-}
-
-impl Drop for OpenSlot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A session with its place. Dropped, it goes back to rest.
-pub(super) struct Spare {
-    pool: Arc<Pool>,
-    session: Option<Box<Session>>,
-    place: Option<Place>,
-}
-
-impl Spare {
-    pub(super) fn session(&mut self) -> &mut Session {
-        self.session.as_mut().expect("it is taken only by what consumes it")
-    }
-
-    /// Takes it apart, for one that may not go back as it is. The session has to go before the place.
-    pub(super) fn into_parts(mut self) -> (Box<Session>, Place, Arc<Pool>) {
-        let session = self.session.take().expect("it is taken only here");
-        let place = self.place.take().expect("it is taken only here");
-        (session, place, self.pool.clone())
-    }
-}
-
-impl Drop for Spare {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.pool.give_back(session);
-        }
-        self.place = None;
-    }
-}
-
 /// What one with a place gets.
 enum Taken {
     Session(Box<Session>),
@@ -124,7 +77,11 @@ impl Pool {
             limits,
             places: Arc::new(Semaphore::new(limits.sessions)),
             waiting: AtomicUsize::new(0),
-            shelf: Mutex::new(Shelf { idle: Vec::new(), health: Health::new(), is_closed: false }),
+            shelf: Mutex::new(Shelf {
+                idle: Vec::new(),
+                health: Health::new(),
+                is_closed: false,
+            }),
             open: Arc::default(),
             dialed: Notify::new(),
             dials: AtomicU64::new(0),
@@ -138,7 +95,11 @@ impl Pool {
         }
         let _waiting = Waiting::new(&self.waiting);
         let sessions = self.limits.sessions;
-        let refused = |what: String| CallError::new(Kind::Limit, what).in_phase(Phase::Queue).retry_in(Duration::from_secs(1));
+        let refused = |what: String| {
+            CallError::new(Kind::Limit, what)
+                .in_phase(Phase::Queue)
+                .retry_in(Duration::from_secs(1))
+        };
         if self.waiting.load(Ordering::Relaxed) > self.limits.queue {
             return Err(refused(format!("all {sessions} sessions are in use and the queue is full")));
         }
@@ -155,7 +116,13 @@ impl Pool {
     }
 
     /// A session for one with a place: one at rest, or one that is opened.
-    pub(super) async fn session(self: &Arc<Self>, client: &Client, place: Place, marks: &Marks, timings: &mut Timings) -> Result<Spare, CallError> {
+    pub(super) async fn session(
+        self: &Arc<Self>,
+        client: &Client,
+        place: Place,
+        marks: &Marks,
+        timings: &mut Timings,
+    ) -> Result<Spare, CallError> {
         let started = Instant::now();
         loop {
             // Made before the look: it hears of every dial that ends after this line.
@@ -163,7 +130,7 @@ impl Pool {
             match self.take(owner(client)) {
                 Taken::Session(session) => {
                     timings.reused = true;
-                    return Ok(Spare { pool: self.clone(), session: Some(session), place: Some(place) });
+                    return Ok(Spare::new(self.clone(), session, place));
                 }
                 Taken::Dial(slot) => {
                     marks.enter(Phase::Connect, None);
@@ -214,14 +181,17 @@ impl Pool {
     async fn dial(self: &Arc<Self>, client: &Client, place: Place, slot: OpenSlot) -> Result<(Spare, Timings), CallError> {
         self.dials.fetch_add(1, Ordering::Relaxed);
         let (give, opened) = oneshot::channel();
-        let report = DialReport { pool: self.clone(), is_told: false };
+        let report = DialReport {
+            pool: self.clone(),
+            is_told: false,
+        };
         let owner = owner(client);
         let task = async move {
             match report.pool.connector.open().await {
                 Ok(opened) => {
                     let (session, driver, timings) = Session::new(opened, owner, slot);
                     let pool = report.tell(Ok(()));
-                    let spare = Spare { pool, session: Some(Box::new(session)), place: Some(place) };
+                    let spare = Spare::new(pool, Box::new(session), place);
                     // One who has left drops it, and so it goes to rest.
                     drop(give.send(Ok((spare, timings))));
                     driver.run().await;
@@ -239,7 +209,7 @@ impl Pool {
     }
 
     /// Puts a session to rest, unless it is gone or too old.
-    fn give_back(&self, session: Box<Session>) {
+    pub(super) fn give_back(&self, session: Box<Session>) {
         let now = Instant::now();
         let is_gone = session.is_closed();
         let is_old = session.age(now) >= self.limits.max_lifetime;
@@ -407,5 +377,8 @@ fn owner(client: &Client) -> usize {
 }
 
 fn closed() -> CallError {
-    CallError::new(Kind::Cancelled, "no session was opened: the client or the source is shutting down, or has too many tasks")
+    CallError::new(
+        Kind::Cancelled,
+        "no session was opened: the client or the source is shutting down, or has too many tasks",
+    )
 }

@@ -4,17 +4,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::TryStreamExt;
 use futures_util::future::{join, select};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_postgres::{CancelToken, Client};
 
 use super::connect::{Link, Opened};
+use super::answer::{Answer, Asked, execute};
 use super::fault::{After, Failure};
-use super::param::{self, Param};
-use super::pool::OpenSlot;
+use super::spare::OpenSlot;
 use super::statement::{Prepared, Statements};
 use super::wire::Meter;
 use crate::client::Timings;
@@ -24,40 +22,12 @@ use crate::{CallError, Deadline, Kind, Marks, Phase};
 const GOODBYE: Duration = Duration::from_millis(100);
 /// What may come beside an answer of the allowed size: heads of rows, names, notices.
 const WIRE_SLACK: u64 = 1 << 20;
+/// What a session may still bring of an answer that nobody wants; one that brings more is closed.
+const DRAINED: u64 = 64 << 20;
 /// Back to how a session began, except for its statements. The list is that of `DISCARD ALL` without `DEALLOCATE ALL`, which
 /// would cost every statement (the server's manual, "DISCARD").
 const RESET: &str = "rollback; close all; set session authorization default; reset all; unlisten *; \
     select pg_advisory_unlock_all(); discard temp; discard sequences";
-
-/// What is asked of a session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) text: &'a str,
-    pub(super) params: &'a [Param],
-    pub(super) want: Want,
-    /// The largest answer in bytes of JSON.
-    pub(super) max_body: u64,
-}
-
-/// What is made of a statement's rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// All of them, as a JSON list of objects.
-    Rows,
-    /// The only one, as an object; `null` if there is none, an error if there are more.
-    One,
-    /// How many were returned or changed.
-    Count,
-}
-
-/// What a statement brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The rows as JSON; empty for [`Want::Count`].
-    pub json: Bytes,
-    /// How many rows were returned or, for [`Want::Count`], changed.
-    pub rows: u64,
-}
 
 /// What a statement takes and gives, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +78,13 @@ impl Driver {
 
 impl Session {
     pub(super) fn new(opened: Opened, owner: usize, slot: OpenSlot) -> (Session, Driver, Timings) {
-        let Opened { client, link, meter, host, timings } = opened;
+        let Opened {
+            client,
+            link,
+            meter,
+            host,
+            timings,
+        } = opened;
         let (alive, ended) = oneshot::channel();
         let session = Session {
             client,
@@ -144,15 +120,22 @@ impl Session {
 
     /// Tells the server how long statements may take, where what it knows will not do.
     pub(super) async fn tell_timeout(&mut self, left: Duration) -> Result<(), Failure> {
-        let Some(timeout) = new_timeout(self.server_timeout, left) else { return Ok(()) };
+        let Some(timeout) = new_timeout(self.server_timeout, left) else {
+            return Ok(());
+        };
         self.server_timeout = None;
-        self.client.batch_execute(&set_timeout(timeout)).await.map_err(|error| Failure::running(error, &self.meter))?;
+        self.client
+            .batch_execute(&set_timeout(timeout))
+            .await
+            .map_err(|error| Failure::running(error, &self.meter))?;
         self.server_timeout = Some(timeout);
         Ok(())
     }
 
-    pub(super) fn meter(&self) -> Arc<Meter> {
-        self.meter.clone()
+    /// The driver's client, and what counts its bytes.
+    pub(super) fn parts(&self) -> (&Client, &Meter) {
+        self.meter.allow(WIRE_SLACK);
+        (&self.client, &self.meter)
     }
 
     /// The driver's client, for what has no word here.
@@ -174,7 +157,14 @@ impl Session {
         self.meter.allow(asked.max_body.saturating_mul(2).saturating_add(WIRE_SLACK));
         marks.enter(Phase::FirstByte, None);
         let new_timeout = new_timeout(self.server_timeout, left);
-        let Session { client, statements, meter, is_preparing, server_timeout, .. } = self;
+        let Session {
+            client,
+            statements,
+            meter,
+            is_preparing,
+            server_timeout,
+            ..
+        } = self;
         let client = &*client;
         let ask = async {
             let mut is_kept = true;
@@ -223,19 +213,23 @@ impl Session {
         }
         Ok(Described {
             params: statement.params().iter().map(ToString::to_string).collect(),
-            columns: statement.columns().iter().map(|column| (column.name().to_owned(), column.type_().to_string())).collect(),
+            columns: statement
+                .columns()
+                .iter()
+                .map(|column| (column.name().to_owned(), column.type_().to_string()))
+                .collect(),
         })
     }
 
     /// Waits until everything sent before has been answered.
     pub(super) async fn settle(&mut self) -> Result<(), tokio_postgres::Error> {
-        self.meter.allow(u64::MAX);
+        self.meter.allow(DRAINED);
         self.client.check_connection().await
     }
 
     /// Back to how it began, except for its statements.
     pub(super) async fn reset(&mut self) -> Result<(), tokio_postgres::Error> {
-        self.meter.allow(u64::MAX);
+        self.meter.allow(DRAINED);
         self.server_timeout = None;
         self.client.batch_execute(RESET).await
     }
@@ -276,65 +270,6 @@ async fn prepare(client: &Client, text: &str, meter: &Meter, is_preparing: &mut 
     *is_preparing = false;
     let statement = statement.map_err(|error| Failure::preparing(error, meter))?;
     Ok(Arc::new(Prepared::new(text, statement)))
-}
-
-async fn execute(
-    client: &Client,
-    prepared: &Prepared,
-    asked: Asked<'_>,
-    meter: &Meter,
-    marks: &Marks,
-    timings: &mut Timings,
-) -> Result<Answer, Failure> {
-    let params = param::bind(asked.params, prepared.statement.params()).map_err(Failure::value)?;
-    let sent = Instant::now();
-    if asked.want == Want::Count {
-        let rows = client.execute_raw(&prepared.statement, params).await.map_err(|error| Failure::running(error, meter))?;
-        timings.first_byte = Some(sent.elapsed());
-        return Ok(Answer { json: Bytes::new(), rows });
-    }
-    let columns = match &prepared.columns {
-        Ok(columns) => columns,
-        Err(detail) => return Err(Failure::new(CallError::new(Kind::Decode, detail.clone()), After::Usable)),
-    };
-    let rows = client.query_raw(&prepared.statement, params).await.map_err(|error| Failure::running(error, meter))?;
-    let mut rows = pin!(rows);
-    timings.first_byte = Some(sent.elapsed());
-    marks.enter(Phase::Body, None);
-    let started = Instant::now();
-    let mut out = Vec::new();
-    let mut count = 0_u64;
-    while let Some(row) = rows.try_next().await.map_err(|error| Failure::running(error, meter))? {
-        count += 1;
-        if asked.want == Want::One && count > 1 {
-            return Err(unfinished(Kind::TooMany, "more than one row came where one was wanted".to_owned()));
-        }
-        out.push(if count == 1 { b'[' } else { b',' });
-        columns.write(&mut out, &row).map_err(|detail| unfinished(Kind::Decode, detail))?;
-        if out.len() as u64 > asked.max_body {
-            return Err(unfinished(Kind::TooLarge, format!("the rows are larger than {} bytes", asked.max_body)));
-        }
-    }
-    timings.body = Some(started.elapsed());
-    Ok(Answer { json: whole(out, asked.want), rows: count })
-}
-
-/// The list closed, or the one row taken out of it.
-fn whole(mut out: Vec<u8>, want: Want) -> Bytes {
-    match (want, out.is_empty()) {
-        (Want::One, true) => Bytes::from_static(b"null"),
-        (_, true) => Bytes::from_static(b"[]"),
-        (Want::One, false) => Bytes::from(out).slice(1..),
-        (_, false) => {
-            out.push(b']');
-            Bytes::from(out)
-        }
-    }
-}
-
-/// The call ends while rows still come.
-fn unfinished(kind: Kind, detail: String) -> Failure {
-    Failure::new(CallError::new(kind, detail).after_send(), After::Busy)
 }
 
 #[cfg(test)]

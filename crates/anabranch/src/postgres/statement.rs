@@ -23,7 +23,11 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn new(text: &str, statement: Statement) -> Self {
-        Prepared { columns: Columns::new(statement.columns()), leaves_no_trace: leaves_no_trace(text), statement }
+        Prepared {
+            columns: Columns::new(statement.columns()),
+            leaves_no_trace: leaves_no_trace(text),
+            statement,
+        }
     }
 }
 
@@ -55,7 +59,13 @@ impl Statements {
             let oldest = self.by_text.iter().min_by_key(|(_, kept)| kept.used).map(|(text, _)| text.clone());
             oldest.map(|text| self.by_text.remove(&text));
         }
-        self.by_text.insert(text.into(), Kept { prepared: prepared.clone(), used: self.uses });
+        self.by_text.insert(
+            text.into(),
+            Kept {
+                prepared: prepared.clone(),
+                used: self.uses,
+            },
+        );
     }
 
     pub(super) fn forget(&mut self, text: &str) {
@@ -65,7 +75,9 @@ impl Statements {
 
 /// Statements after which a session is as before: what else begins with these words ends with its own transaction. All others
 /// (`begin`, `set`, `listen`, `create temp table`, ...) make the session be reset before anybody else gets it.
-const TRACELESS: [&str; 11] = ["select", "insert", "update", "delete", "merge", "with", "values", "table", "call", "explain", "show"];
+const TRACELESS: [&str; 11] = [
+    "select", "insert", "update", "delete", "merge", "with", "values", "table", "call", "explain", "show",
+];
 
 fn leaves_no_trace(text: &str) -> bool {
     let word = first_word(text);
@@ -110,10 +122,26 @@ mod tests {
 
     #[test]
     fn what_may_leave_a_trace_is_known_by_its_first_word() {
-        for text in ["select 1", "\n -- a comment\n  SELECT 1", "/* begin /* set */ */ (select 1)", "With x as (select 1) select 1", "insert into t values (1)"] {
+        for text in [
+            "select 1",
+            "\n -- a comment\n  SELECT 1",
+            "/* begin /* set */ */ (select 1)",
+            "With x as (select 1) select 1",
+            "insert into t values (1)",
+        ] {
             assert!(leaves_no_trace(text), "{text}");
         }
-        for text in ["begin", "set x = 1", "/* select */ set x = 1", "-- select 1", "", "selected", "/* select", "listen x", "création"] {
+        for text in [
+            "begin",
+            "set x = 1",
+            "/* select */ set x = 1",
+            "-- select 1",
+            "",
+            "selected",
+            "/* select",
+            "listen x",
+            "création",
+        ] {
             assert!(!leaves_no_trace(text), "{text}");
         }
     }

@@ -34,7 +34,9 @@ pub(super) fn config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, String
         Some(certificate) => {
             let chain = certificates(&certificate.chain, "client certificate")?;
             let key = PrivateKeyDer::from_pem_slice(&certificate.key).map_err(|error| format!("the client key cannot be read: {error}"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate cannot be used: {error}"))?
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| format!("the client certificate cannot be used: {error}"))?
         }
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -52,7 +54,9 @@ fn roots(roots: &Roots) -> Result<RootCertStore, String> {
         }
         Roots::Pem(pem) => {
             for certificate in certificates(pem, "CA certificate")? {
-                store.add(certificate).map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
+                store
+                    .add(certificate)
+                    .map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
             }
         }
     }
@@ -63,7 +67,9 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = certificates.map_err(|error| format!("the {what} cannot be read: {error}"))?;
     if certificates.is_empty() {
-        return Err(format!("the {what} cannot be read: expected at least one `-----BEGIN CERTIFICATE-----`"));
+        return Err(format!(
+            "the {what} cannot be read: expected at least one `-----BEGIN CERTIFICATE-----`"
+        ));
     }
     Ok(certificates)
 }
@@ -78,7 +84,10 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(config: Arc<ClientConfig>, name: &str) -> Result<Self, String> {
         let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` cannot be a server name"))?;
-        Ok(Tls { connector: TlsConnector::from(config), name })
+        Ok(Tls {
+            connector: TlsConnector::from(config),
+            name,
+        })
     }
 }
 

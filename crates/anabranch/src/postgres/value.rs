@@ -35,8 +35,12 @@ impl Columns {
             if named.iter().any(|other| *other.key == *key) {
                 return Err(format!("two columns are named `{name}`, expected an alias: `... as other`"));
             }
-            let form = Form::of(column.type_())
-                .ok_or_else(|| format!("column `{name}` has type `{}`, which has no JSON form, expected a cast: `{name}::text`", column.type_()))?;
+            let form = Form::of(column.type_()).ok_or_else(|| {
+                format!(
+                    "column `{name}` has type `{}`, which has no JSON form, expected a cast: `{name}::text`",
+                    column.type_()
+                )
+            })?;
             named.push(Named { key: key.into(), form });
         }
         Ok(Columns(named))
@@ -224,7 +228,10 @@ const MOST_DIMENSIONS: i32 = 6;
 
 impl<'a> List<'a> {
     fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut list = List { lengths: Vec::new(), rest: bytes };
+        let mut list = List {
+            lengths: Vec::new(),
+            rest: bytes,
+        };
         let dimensions = list.number()?;
         let (_has_null, _element_type) = (list.number()?, list.number()?);
         if !(0..=MOST_DIMENSIONS).contains(&dimensions) {
@@ -254,7 +261,9 @@ impl<'a> List<'a> {
     }
 
     fn write_dimension(&mut self, out: &mut Vec<u8>, element: &Form, lengths: &[usize]) -> Option<()> {
-        let Some((length, inner)) = lengths.split_first() else { return self.write_element(out, element) };
+        let Some((length, inner)) = lengths.split_first() else {
+            return self.write_element(out, element);
+        };
         out.push(b'[');
         for index in 0..*length {
             if index > 0 {
@@ -292,7 +301,15 @@ mod tests {
 
     #[test]
     fn floats_are_the_shortest_that_read_back() {
-        for (value, text) in [(1.0, "1"), (0.1, "0.1"), (-0.0, "-0"), (1e300, "1e300"), (f64::MIN_POSITIVE, "2.2250738585072014e-308"), (f64::NAN, "\"NaN\""), (f64::NEG_INFINITY, "\"-Infinity\"")] {
+        for (value, text) in [
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (-0.0, "-0"),
+            (1e300, "1e300"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (f64::NAN, "\"NaN\""),
+            (f64::NEG_INFINITY, "\"-Infinity\""),
+        ] {
             assert_eq!(written(&Form::Float8, &value.to_be_bytes()).unwrap(), text);
         }
         assert_eq!(written(&Form::Float4, &0.1_f32.to_be_bytes()).unwrap(), "0.1");
@@ -306,7 +323,12 @@ mod tests {
 
     #[test]
     fn an_array_with_a_length_it_cannot_have_is_refused() {
-        let header = |length: i32| [1_i32, 0, 23, length, 1].iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+        let header = |length: i32| {
+            [1_i32, 0, 23, length, 1]
+                .iter()
+                .flat_map(|word| word.to_be_bytes())
+                .collect::<Vec<_>>()
+        };
         let ints = Form::List(Box::new(Form::Int4));
         assert_eq!(written(&ints, &header(i32::MAX)), None);
         assert_eq!(written(&ints, &header(-1)), None);

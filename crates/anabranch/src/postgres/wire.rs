@@ -27,7 +27,10 @@ pub(super) struct Meter {
 impl Meter {
     /// No limit yet.
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Meter { left: AtomicU64::new(u64::MAX), ran_out: AtomicBool::new(false) })
+        Arc::new(Meter {
+            left: AtomicU64::new(u64::MAX),
+            ran_out: AtomicBool::new(false),
+        })
     }
 
     /// Allows so many bytes from now on.

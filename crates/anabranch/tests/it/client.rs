@@ -584,6 +584,18 @@ async fn a_failed_dial_tells_one_caller_and_the_others_go_on() {
     assert_eq!(failed, [Kind::Connect]);
 }
 
+/// A call that had waited 100 ms was told that there was no connection within a second: of a dial that another, long gone, had begun.
+#[tokio::test(start_paused = true)]
+async fn a_dial_of_somebody_who_left_fails_nobody_who_came_later() {
+    let mut network = Network::new(&[Duration::MAX, ms(500)]);
+    let (client, endpoint) = (network.client.clone(), endpoint_with(|settings| settings.connect_timeout = ms(600)));
+    tokio::spawn(async move { serve(network.accept().await, HELLO).await });
+    let gone = Deadline::after(ms(100)).bound(get(&client, &endpoint)).await;
+    assert!(gone.is_err());
+    sleep(ms(400)).await;
+    get(&client, &endpoint).await.expect("a connection of its own");
+}
+
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_left_before_the_server_closes_them() {
     let cases: [(&'static str, u64, u64); 3] = [

@@ -10,6 +10,7 @@ mod scope;
 mod background;
 mod compute;
 mod client;
+mod corpus;
 mod client_http2;
 mod client_sockets;
 #[cfg(feature = "postgres")]

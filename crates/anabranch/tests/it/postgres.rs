@@ -28,7 +28,11 @@ fn database() -> Database {
 fn database_with(settings: impl FnOnce(PostgresBuilder) -> PostgresBuilder) -> Database {
     let server = Server::shared();
     let db = settings(builder(&server.url())).build().unwrap();
-    Database { server, client: Client::new(), db }
+    Database {
+        server,
+        client: Client::new(),
+        db,
+    }
 }
 
 /// Logging in takes its time in a build without optimisation.
@@ -43,15 +47,24 @@ impl Database {
     }
 
     async fn execute(&self, text: &str) -> u64 {
-        self.db.execute(&self.client, text, &[], soon()).await.unwrap_or_else(|error| panic!("{text}: {error}"))
+        self.db
+            .execute(&self.client, text, &[], soon())
+            .await
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     /// One value of the first row, as JSON.
     async fn value(&self, text: &str, params: &[Param]) -> String {
-        let row = self.db.query_one(&self.client, text, params, soon()).await.unwrap_or_else(|error| panic!("{text}: {error}"));
+        let row = self
+            .db
+            .query_one(&self.client, text, params, soon())
+            .await
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
         let row = String::from_utf8(row.to_vec()).unwrap();
         let inside = row.strip_prefix('{').and_then(|row| row.strip_suffix('}'));
-        let (_name, value) = inside.and_then(|pair| pair.split_once(':')).unwrap_or_else(|| panic!("{text}: {row}"));
+        let (_name, value) = inside
+            .and_then(|pair| pair.split_once(':'))
+            .unwrap_or_else(|| panic!("{text}: {row}"));
         value.to_owned()
     }
 }

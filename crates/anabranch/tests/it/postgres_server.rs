@@ -41,14 +41,33 @@ impl Server {
     pub(crate) fn start() -> Server {
         let folder = TempDir::with_prefix("anabranch-postgres-").unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let mut server = Server { programs: programs(), folder, port: free_port(), certificate: made.cert.pem(), process: None };
+        let mut server = Server {
+            programs: programs(),
+            folder,
+            port: free_port(),
+            certificate: made.cert.pem(),
+            process: None,
+        };
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(server.folder.path()));
         }
-        run(server.command("initdb").args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]).arg(server.data()));
+        run(server
+            .command("initdb")
+            .args([
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "-D",
+            ])
+            .arg(server.data()));
         server.write("server.crt", &server.certificate);
         server.write("server.key", &made.signing_key.serialize_pem());
-        server.write("pg_hba.conf", "host all guarded all scram-sha-256\nlocal all all trust\nhost all all all trust\n");
+        server.write(
+            "pg_hba.conf",
+            "host all guarded all scram-sha-256\nlocal all all trust\nhost all all all trust\n",
+        );
         server.resume();
         server
     }
@@ -87,8 +106,20 @@ impl Server {
     pub(crate) fn resume(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path()).args(["-h", "localhost", "-p", &self.port.to_string()]);
-        for setting in ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60", "shared_buffers=32MB", "ssl=on"] {
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(self.folder.path())
+            .args(["-h", "localhost", "-p", &self.port.to_string()]);
+        for setting in [
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "max_connections=60",
+            "shared_buffers=32MB",
+            "ssl=on",
+        ] {
             command.args(["-c", setting]);
         }
         self.process = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
@@ -102,7 +133,11 @@ impl Server {
 
     fn takes_sessions(&self) -> bool {
         let mut command = self.command("pg_isready");
-        command.args(["-q", "-h", "localhost", "-p", &self.port.to_string()]).status().unwrap().success()
+        command
+            .args(["-q", "-h", "localhost", "-p", &self.port.to_string()])
+            .status()
+            .unwrap()
+            .success()
     }
 
     fn data(&self) -> PathBuf {
@@ -146,11 +181,16 @@ impl Drop for Server {
 /// The folder of `initdb` and `postgres`: the newest of Debian's, or one of the PATH.
 fn programs() -> PathBuf {
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<(u32, PathBuf)> =
-        debian.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin")))).collect();
+    let mut folders: Vec<(u32, PathBuf)> = debian
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
     folders.sort();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let all = folders.into_iter().rev().map(|(_version, folder)| folder).chain(std::env::split_paths(&path));
+    let all = folders
+        .into_iter()
+        .rev()
+        .map(|(_version, folder)| folder)
+        .chain(std::env::split_paths(&path));
     all.into_iter()
         .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
         .expect("these tests need a Postgres server; on Debian and Ubuntu: apt-get install postgresql")

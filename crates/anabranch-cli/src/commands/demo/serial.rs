@@ -106,6 +106,6 @@ fn value(reference: &Reference, route: &RoutePlan, parts: &[Option<Value>]) -> O
             })?;
             Some(found.as_str().map_or_else(|| found.to_string(), str::to_string))
         }
-        Root::Header(_) | Root::Body => None,
+        Root::Header(_) | Root::Body | Root::Joined(_) | Root::It | Root::Keys => None,
     }
 }

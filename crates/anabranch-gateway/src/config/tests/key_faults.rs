@@ -173,6 +173,18 @@ fn a_call_says_of_each_key_what_it_expected() {
         "{ get: shop /x, max_body: 8MB }",
         "4:36 `max_body` cannot be `8MB` (expected a size with its unit `K`, `M` or `G` (1024 each), found `MB`)",
     );
+    check_call(
+        "{ each: [1], get: shop /x }",
+        "4:18 `each` cannot be a list (expected text: quote it, or use `|`)",
+    );
+    check_call(
+        "{ each: $a, get: shop /x, into: [x], max_items: 0 }",
+        "4:42 `into` cannot be a list (expected text: quote it, or use `|`)\n4:58 `max_items` cannot be `0` (expected a whole number from 1 to 100000)",
+    );
+    check_call(
+        "{ get: shop /x, max_items: 5 }",
+        "4:26 `max_items` has no meaning without a list (expected `each:` or `batch:` beside it)",
+    );
     check_call("shop /x?key=$env.NOPE", "4:22 environment variable `NOPE` is not set");
     check_call("shop /x?key=${file.no}", "4:22 cannot read file `no`: no such file");
     check_call(

@@ -152,7 +152,7 @@ routes:
 "#;
     let mut faults = Faults::new("f", text);
     read(text, &lookup(), &mut faults);
-    assert_eq!(faults.len(), 8, "{faults}");
+    assert_eq!(faults.len(), 5, "{faults}");
     assert!(listed(&faults).lines().all(|line| line.contains("not built yet")), "{faults}");
 }
 

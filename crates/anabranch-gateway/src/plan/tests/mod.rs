@@ -2,6 +2,7 @@
 
 mod targets;
 mod graph;
+mod lists;
 mod params;
 mod sent;
 mod conditions;

@@ -10,7 +10,7 @@ pub(super) enum Parsed {
     /// An interim answer (1xx) with a head of this length; the answer proper follows.
     Interim(usize),
     /// The head of the answer, of this length.
-    Final(Box<AnswerHead>, usize),
+    Final(AnswerHead, usize),
 }
 
 /// The head of an answer.
@@ -56,7 +56,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, &'static str> {
     }
     let keeps_open = if is_http_11 { !framing.says_close } else { framing.says_keep_alive && !framing.says_close };
     let lines = lower_case_lines(answer.headers);
-    Ok(Parsed::Final(Box::new(AnswerHead { status, framing, keeps_open, lines }), length))
+    Ok(Parsed::Final(AnswerHead { status, framing, keeps_open, lines }, length))
 }
 
 /// The header lines, `name:value` with the name in lower case, each ended by a line feed.
@@ -103,7 +103,7 @@ mod tests {
         match parse(text.as_bytes()) {
             Ok(Parsed::Final(head, length)) => {
                 assert_eq!(length, text.len());
-                *head
+                head
             }
             Ok(_) => panic!("not final: {text:?}"),
             Err(what) => panic!("{what}: {text:?}"),

@@ -45,7 +45,7 @@ pub(super) struct Own {
 }
 
 /// An answer whose head is there.
-type Begun = (Box<AnswerHead>, Incoming);
+type Begun = (AnswerHead, Incoming);
 
 /// What came before a head was whole.
 #[derive(Default)]
@@ -93,7 +93,7 @@ impl Own {
             timings.body = Some(ended_at.duration_since(head_at));
         }
         self.is_between = head.keeps_open && body.ends_clean() && rest.is_empty();
-        let AnswerHead { status, framing, lines, .. } = *head;
+        let AnswerHead { status, framing, lines, .. } = head;
         Ok(Answer { status, headers: Headers::Lines(lines), coding: framing.coding, body: body.into_bytes(), keep_alive: framing.keep_alive, ended_at })
     }
 

@@ -14,31 +14,31 @@ use tokio::time::sleep;
 
 /// What a peer does on its first connection; over later ones it gives [`HELLO`].
 #[derive(Clone)]
-pub struct Script {
+pub(crate) struct Script {
     /// Of the request that it answers.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The bytes of the answer, written one piece a millisecond.
-    pub pieces: Vec<Vec<u8>>,
+    pub(crate) pieces: Vec<Vec<u8>>,
     /// Whether it closes after the last piece; else it gives [`HELLO`] to every request that follows.
-    pub closes: bool,
+    pub(crate) closes: bool,
 }
 
 /// What a client made of an answer.
 #[derive(Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The answer, or why there is none; [`Kind::Timeout`] where the client still waits long after the last piece.
-    pub answer: Result<Answer, CallError>,
+    pub(crate) answer: Result<Answer, CallError>,
     /// Whether the next request went over the same connection.
-    pub is_kept: bool,
+    pub(crate) is_kept: bool,
 }
 
 /// An answer that was accepted.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Sorted by name, and the values of one name in the order in which they came.
-    pub headers: Vec<(String, Vec<u8>)>,
-    pub body: Vec<u8>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
 }
 
 const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -47,7 +47,7 @@ const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 ///
 /// # Panics
 /// The second request must be answered with [`HELLO`], whatever the first answer was: on a connection that stands clean, or a new one.
-pub async fn ask(codec: Codec, script: Script) -> Seen {
+pub(crate) async fn ask(codec: Codec, script: Script) -> Seen {
     let method = script.method.clone();
     let played = Duration::from_millis(script.pieces.len() as u64 + 10);
     let dial = Arc::new(Stage(Mutex::new(Some(script))));
@@ -66,7 +66,7 @@ pub async fn ask(codec: Codec, script: Script) -> Seen {
 }
 
 /// Whether ours made of an answer what hyper did, or refused it; else what is wrong.
-pub fn as_strict(ours: &Seen, hypers: &Seen) -> Result<(), String> {
+pub(crate) fn as_strict(ours: &Seen, hypers: &Seen) -> Result<(), String> {
     match (&ours.answer, &hypers.answer) {
         (Err(error), Ok(_)) if error.kind() == Kind::Timeout => Err("ours waits for more of what is complete".to_string()),
         (Err(_), _) => Ok(()),

@@ -19,7 +19,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ("float8", "1e300", "1e300"),
     ("float8", "NaN", "\"NaN\""),
     ("float8", "-Infinity", "\"-Infinity\""),
-    ("numeric(40,10)", "123456789012345678901234567890.0123456789", "123456789012345678901234567890.0123456789"),
+    (
+        "numeric(40,10)",
+        "123456789012345678901234567890.0123456789",
+        "123456789012345678901234567890.0123456789",
+    ),
     ("numeric(40,10)", "-1.5", "-1.5000000000"),
     ("numeric", "0.00000000000000000001", "0.00000000000000000001"),
     ("numeric", "10000000000000000", "10000000000000000"),
@@ -32,7 +36,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ("char(3)", "a", "\"a  \""),
     ("name", "posts", "\"posts\""),
     ("json", "plain", "\"plain\""),
-    ("uuid", "F81D4FAE-7dec-11d0-a765-00a0c91e6bf6", "\"f81d4fae-7dec-11d0-a765-00a0c91e6bf6\""),
+    (
+        "uuid",
+        "F81D4FAE-7dec-11d0-a765-00a0c91e6bf6",
+        "\"f81d4fae-7dec-11d0-a765-00a0c91e6bf6\"",
+    ),
     ("date", "2024-02-29", "\"2024-02-29\""),
     ("date", "-infinity", "\"-infinity\""),
     ("date", "0044-03-15 BC", "\"-000043-03-15\""),
@@ -78,17 +86,34 @@ async fn what_comes_out_goes_in_again() {
 async fn lists_keep_their_dimensions_and_json_its_text() {
     let database = database();
     let nested = Param::json("[[1,2,null],[4,5,6]]");
-    assert_eq!(database.value("select $1::int8[] as value", &[nested]).await, "[[1,2,null],[4,5,6]]");
+    assert_eq!(
+        database.value("select $1::int8[] as value", &[nested]).await,
+        "[[1,2,null],[4,5,6]]"
+    );
     assert_eq!(database.value("select '{}'::text[] as value", &[]).await, "[]");
     assert_eq!(database.value("select '[5:6]={1,2}'::int4[] as value", &[]).await, "[1,2]");
     let odd = vec!["a,b", "{}", "\"", "\\", "NULL", "null", ""];
-    assert_eq!(database.value("select $1::text[] as value", &[odd.into()]).await, r#"["a,b","{}","\"","\\","NULL","null",""]"#);
-    assert_eq!(database.value("select 3 = any($1) as value", &[Param::json("[1,\"2\",3]")]).await, "true");
+    assert_eq!(
+        database.value("select $1::text[] as value", &[odd.into()]).await,
+        r#"["a,b","{}","\"","\\","NULL","null",""]"#
+    );
+    assert_eq!(
+        database.value("select 3 = any($1) as value", &[Param::json("[1,\"2\",3]")]).await,
+        "true"
+    );
 
     let object = r#"{"b": [1, 2.50], "a": "é\u0000"}"#;
     assert_eq!(database.value("select $1::json as value", &[Param::json(object)]).await, object);
-    assert_eq!(database.value("select $1::jsonb as value", &[Param::json(r#"{"b":1.50}"#)]).await, r#"{"b": 1.50}"#);
-    assert_eq!(database.value("select $1::jsonb[] as value", &[Param::json(r#"[[1],{"a":null}]"#)]).await, r#"[[1],{"a": null}]"#);
+    assert_eq!(
+        database.value("select $1::jsonb as value", &[Param::json(r#"{"b":1.50}"#)]).await,
+        r#"{"b": 1.50}"#
+    );
+    assert_eq!(
+        database
+            .value("select $1::jsonb[] as value", &[Param::json(r#"[[1],{"a":null}]"#)])
+            .await,
+        r#"[[1],{"a": null}]"#
+    );
 }
 
 #[tokio::test]
@@ -98,9 +123,18 @@ async fn types_of_the_databases_own_are_written_as_what_they_are_made_of() {
     database.execute("create domain small_of_values as int4 check (value < 10)").await;
     let mood = "select $1::mood_of_values as value";
     assert_eq!(database.value(mood, &["it's \"ok\"".into()]).await, r#""it's \"ok\"""#);
-    assert_eq!(database.value("select $1::mood_of_values[] as value", &[vec!["sad", "sad"].into()]).await, r#"["sad","sad"]"#);
+    assert_eq!(
+        database
+            .value("select $1::mood_of_values[] as value", &[vec!["sad", "sad"].into()])
+            .await,
+        r#"["sad","sad"]"#
+    );
     assert_eq!(database.value("select $1::small_of_values as value", &["7".into()]).await, "7");
-    let refused = database.db.query(&database.client, mood, &["angry".into()], soon()).await.unwrap_err();
+    let refused = database
+        .db
+        .query(&database.client, mood, &["angry".into()], soon())
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), Kind::Value, "{refused}");
     assert_eq!(database.value("select pg_sleep(0) as value", &[]).await, "null");
 }
@@ -108,14 +142,22 @@ async fn types_of_the_databases_own_are_written_as_what_they_are_made_of() {
 #[tokio::test]
 async fn rows_are_objects_with_their_columns_in_order() {
     let database = database();
-    let rows = database.query("select n as z, n * 2 as \"a \"\"b\" from generate_series(1, 3) n where n <> $1 order by n", &["2".into()]).await;
+    let rows = database
+        .query(
+            "select n as z, n * 2 as \"a \"\"b\" from generate_series(1, 3) n where n <> $1 order by n",
+            &["2".into()],
+        )
+        .await;
     assert_eq!(rows, r#"[{"z":1,"a \"b":2},{"z":3,"a \"b":6}]"#);
     assert_eq!(database.query("select 1 as one where false", &[]).await, "[]");
     assert_eq!(database.query("select", &[]).await, "[{}]");
     let one = async |text: &str| database.db.query_one(&database.client, text, &[], soon()).await;
     assert_eq!(one("select 1 as one").await.unwrap(), r#"{"one":1}"#);
     assert_eq!(one("select 1 as one where false").await.unwrap(), "null");
-    assert_eq!(one("select * from generate_series(1, 100000) n").await.unwrap_err().kind(), Kind::TooMany);
+    assert_eq!(
+        one("select * from generate_series(1, 100000) n").await.unwrap_err().kind(),
+        Kind::TooMany
+    );
     // The rest of those rows was still coming when the next one asks.
     assert_eq!(one("select 2 as two").await.unwrap(), r#"{"two":2}"#);
 }
@@ -141,11 +183,28 @@ async fn what_has_no_json_form_is_named_with_what_to_do() {
 async fn a_value_is_never_part_of_the_statement() {
     let database = database();
     database.execute("create table kept_apart (id int, name text)").await;
-    for attack in ["'; drop table kept_apart; --", "$1", "\\'; select 1; --", "' or '1' = '1", "\u{2019} or true --", "{\"a\":1}"] {
+    for attack in [
+        "'; drop table kept_apart; --",
+        "$1",
+        "\\'; select 1; --",
+        "' or '1' = '1",
+        "\u{2019} or true --",
+        "{\"a\":1}",
+    ] {
         let found = database.query("select id from kept_apart where name = $1", &[attack.into()]).await;
         assert_eq!(found, "[]", "{attack}");
-        assert_eq!(database.value("select $1::text = any($2) as value", &[attack.into(), vec![attack].into()]).await, "true", "{attack}");
-        let refused = database.db.query(&database.client, "select $1::int4 as value", &[attack.into()], soon()).await.unwrap_err();
+        assert_eq!(
+            database
+                .value("select $1::text = any($2) as value", &[attack.into(), vec![attack].into()])
+                .await,
+            "true",
+            "{attack}"
+        );
+        let refused = database
+            .db
+            .query(&database.client, "select $1::int4 as value", &[attack.into()], soon())
+            .await
+            .unwrap_err();
         assert_eq!(refused.kind(), Kind::Value);
     }
     assert_eq!(database.value("select count(*) from kept_apart", &[]).await, "0");
@@ -172,7 +231,11 @@ async fn a_value_outside_of_its_type_is_refused_and_not_repeated() {
         ("inet::text", "secret.example"),
     ] {
         let text = format!("select $1::{kind} as value");
-        let error = database.db.query(&database.client, &text, &[value.into()], soon()).await.unwrap_err();
+        let error = database
+            .db
+            .query(&database.client, &text, &[value.into()], soon())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::Value, "{kind} {value}: {error}");
         let said = format!("{error} {:?}", std::error::Error::source(&error).map(ToString::to_string));
         assert!(!said.contains(value) && !said.contains("secret"), "{said}");
@@ -183,18 +246,27 @@ async fn a_value_outside_of_its_type_is_refused_and_not_repeated() {
 #[tokio::test]
 async fn a_wrong_statement_is_said_in_the_servers_words_and_a_broken_rule_without_values() {
     let database = database();
-    let wrong = database.db.query(&database.client, "select nope from pg_class", &[], soon()).await.unwrap_err();
+    let wrong = database
+        .db
+        .query(&database.client, "select nope from pg_class", &[], soon())
+        .await
+        .unwrap_err();
     assert_eq!(wrong.kind(), Kind::Status);
     for word in ["42703", "nope", "character 8"] {
         assert!(wrong.detail().contains(word), "{wrong}");
     }
-    database.execute("create table ruled (id int primary key, name text not null)").await;
+    database
+        .execute("create table ruled (id int primary key, name text not null)")
+        .await;
     let insert = "insert into ruled values ($1, $2)";
     let write = async |id: &str, name: Param| database.db.execute(&database.client, insert, &[id.into(), name], soon()).await;
     assert_eq!(write("1", "secret".into()).await.unwrap(), 1);
     let twice = write("1", "secret".into()).await.unwrap_err();
     assert_eq!(twice.kind(), Kind::Status);
-    assert!(twice.detail().contains("23505") && twice.detail().contains("ruled_pkey") && !twice.detail().contains("secret"), "{twice}");
+    assert!(
+        twice.detail().contains("23505") && twice.detail().contains("ruled_pkey") && !twice.detail().contains("secret"),
+        "{twice}"
+    );
     let null = write("2", Param::Null).await.unwrap_err();
     assert!(null.detail().contains("23502") && null.detail().contains("`name`"), "{null}");
 }
@@ -206,7 +278,10 @@ async fn a_statement_is_described_without_being_run() {
     let describe = async |text: &str| database.db.describe(&database.client, text, soon()).await;
     let described = describe("insert into described values ($1, $2) returning id, tags").await.unwrap();
     assert_eq!(described.params, ["int8", "_text"]);
-    assert_eq!(described.columns, [("id".to_owned(), "int8".to_owned()), ("tags".to_owned(), "_text".to_owned())]);
+    assert_eq!(
+        described.columns,
+        [("id".to_owned(), "int8".to_owned()), ("tags".to_owned(), "_text".to_owned())]
+    );
     assert_eq!(database.value("select count(*) from described", &[]).await, "0");
     assert_eq!(describe("selec 1").await.unwrap_err().kind(), Kind::Status);
     assert_eq!(describe("select point(1, 2) as place").await.unwrap_err().kind(), Kind::Decode);
