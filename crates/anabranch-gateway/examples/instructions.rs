@@ -5,7 +5,6 @@
 //! instructions REQUESTS
 //! ```
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -60,31 +59,46 @@ struct Canned(Vec<u8>);
 
 impl Dial for Canned {
     fn dial<'a>(&'a self, _host: &'a str, _port: u16, _limits: DialLimits) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
-        let service = Service { answer: self.0.clone(), owed: VecDeque::new() };
+        let service = Service { answer: self.0.clone(), state: State::Idle };
         Box::pin(async move { Ok(Dialled { stream: Stream::Boxed(Box::new(service)), dns: None, connect: None }) })
     }
 }
 
-/// A connection to a service that has the answer ready once the request is written.
+/// A connection to a service that answers, as one across a network does, only after it was waited for.
 struct Service {
     answer: Vec<u8>,
-    owed: VecDeque<()>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Idle,
+    Asked,
+    WaitedFor,
 }
 
 impl AsyncRead for Service {
-    fn poll_read(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.owed.pop_front().is_none() {
-            return Poll::Pending;
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.state {
+            State::Idle => Poll::Pending,
+            State::Asked => {
+                self.state = State::WaitedFor;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            State::WaitedFor => {
+                self.state = State::Idle;
+                buf.put_slice(&self.answer);
+                Poll::Ready(Ok(()))
+            }
         }
-        buf.put_slice(&self.answer);
-        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Service {
     fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if buf.ends_with(b"\r\n\r\n") {
-            self.owed.push_back(());
+            self.state = State::Asked;
         }
         Poll::Ready(Ok(buf.len()))
     }

@@ -104,7 +104,7 @@ impl Drop for Admitted<'_> {
 }
 
 fn source(plan: &SourcePlan) -> Result<Source, BuildError> {
-    let wire = WireSettings { http: plan.http, tls: plan.tls.clone(), pool_idle: plan.pool, connect_timeout: plan.connect_timeout, ..WireSettings::default() };
+    let wire = WireSettings { http: plan.http, codec: plan.wire, tls: plan.tls.clone(), pool_idle: plan.pool, connect_timeout: plan.connect_timeout, ..WireSettings::default() };
     let mut builder = Source::builder(&plan.name).in_flight(plan.in_flight).queue(plan.queue).queue_wait(plan.queue_wait).wire(wire);
     for url in &plan.urls {
         builder = builder.endpoint(url);

@@ -5,6 +5,7 @@ pub mod plan;
 pub mod json;
 pub mod render;
 pub mod inputs;
+mod transform;
 pub mod route;
 mod connector;
 mod run;

@@ -36,14 +36,18 @@ pub(super) const SOURCE: Keys = Keys {
     of: "a source",
     known: &[
         "url",
+        "postgres",
+        "redis",
         "in_flight",
         "queue",
         "queue_wait",
         "rate",
         "pool",
         "pass",
+        "allow",
         "headers",
         "http",
+        "wire",
         "tls",
         "timeout",
         "retry",
@@ -52,7 +56,7 @@ pub(super) const SOURCE: Keys = Keys {
         "first_byte",
         "body_idle",
     ],
-    planned: &["breaker", "cache", "count", "hedge", "memory", "postgres", "redis", "run", "stale"],
+    planned: &["breaker", "cache", "count", "hedge", "memory", "run", "stale"],
 };
 /// `tls:` of a source.
 pub(super) const TLS: Keys = Keys {
@@ -96,6 +100,11 @@ pub(super) const CALL: Keys = Keys {
         "put",
         "patch",
         "delete",
+        "sql",
+        "select",
+        "exec",
+        "one",
+        "redis",
         "value",
         "query",
         "headers",
@@ -119,29 +128,14 @@ pub(super) const CALL: Keys = Keys {
         "body_idle",
     ],
     planned: &[
-        "as",
-        "cache",
-        "drop",
-        "exec",
-        "group",
-        "hedge",
-        "jq",
-        "one",
-        "pick",
-        "redis",
-        "rename",
-        "run",
-        "select",
-        "sql",
-        "stale",
-        "vary",
+        "as", "cache", "drop", "exec", "group", "hedge", "jq", "one", "pick", "redis", "rename", "run", "select", "sql", "stale", "vary",
     ],
 };
 
 /// Keys of a call that say what it does; exactly one of them stands in it.
-pub(super) const ACTIONS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "value"];
+pub(super) const ACTIONS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "sql", "redis", "value"];
 /// The planned ones.
-pub(super) const ACTIONS_PLANNED: &[&str] = &["group", "redis", "run", "sql"];
+pub(super) const ACTIONS_PLANNED: &[&str] = &["group", "run"];
 /// Keys that mean something only where a request is sent.
 pub(super) const REQUEST_ONLY: &[&str] = &[
     "query",
@@ -162,6 +156,13 @@ pub(super) const REQUEST_ONLY: &[&str] = &[
     "first_byte",
     "body_idle",
 ];
+
+/// Keys that mean something only where the request is HTTP.
+pub(super) const HTTP_ONLY: &[&str] = &["query", "headers", "body", "ok", "forward", "first_byte", "body_idle"];
+/// Keys that stand beside `sql` alone.
+pub(super) const SQL_ONLY: &[&str] = &["select", "exec", "one"];
+/// Keys of a source that mean something only for a service that is asked by HTTP.
+pub(super) const SERVICE_ONLY: &[&str] = &["headers", "http", "wire", "first_byte", "body_idle"];
 
 /// All kinds of mapping, for the test of the reference page.
 #[cfg(test)]

@@ -13,7 +13,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Lis
     let Some((key, node)) = over.first() else {
         for (useless, _) in section.present(BESIDE) {
             let message = format!("`{}` has no meaning without a list", useless.value);
-            reader.faults.add_with_help(useless.span, message, "expected `each:` or `batch:` beside it");
+            reader
+                .faults
+                .add_with_help(useless.span, message, "expected `each:` or `batch:` beside it");
         }
         return None;
     };
@@ -26,8 +28,16 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Lis
     let kind = kind(reader, section, key);
     let into = section.get("into").and_then(|node| reader.text(node, "`into`"));
     let width = section.get("width").and_then(|node| reader.count(node, "`width`", 1..=1_000));
-    let max_items = section.get("max_items").and_then(|node| reader.count(node, "`max_items`", 1..=100_000));
-    Some(ListConfig { kind, over: list?, into, width, max_items })
+    let max_items = section
+        .get("max_items")
+        .and_then(|node| reader.count(node, "`max_items`", 1..=100_000));
+    Some(ListConfig {
+        kind,
+        over: list?,
+        into,
+        width,
+        max_items,
+    })
 }
 
 /// What is not sound is reported, and something stands in for it, so that `$it` and `$keys` keep their meaning.
@@ -37,7 +47,11 @@ fn kind(reader: &mut Reader<'_>, section: &Section<'_>, key: &Spanned<String>) -
     let matching = section.entry("match");
     if key.value == "each" {
         if let Some((useless, _)) = matching {
-            reader.faults.add_with_help(useless.span, "`match` has no meaning beside `each`", "each item has an answer of its own");
+            reader.faults.add_with_help(
+                useless.span,
+                "`match` has no meaning beside `each`",
+                "each item has an answer of its own",
+            );
         }
         return ListKindConfig::Each;
     }
@@ -45,5 +59,7 @@ fn kind(reader: &mut Reader<'_>, section: &Section<'_>, key: &Spanned<String>) -
         reader.faults.add_with_help(key.span, "`batch` without `match`", EXPECTED);
     }
     let matching = matching.and_then(|(_, node)| reader.text(node, "`match`"));
-    ListKindConfig::Batch { matching: matching.unwrap_or(Spanned::new("key".to_owned(), key.span)) }
+    ListKindConfig::Batch {
+        matching: matching.unwrap_or(Spanned::new("key".to_owned(), key.span)),
+    }
 }

@@ -56,8 +56,14 @@ pub struct CallSettings {
 pub struct SourceConfig {
     /// Its name.
     pub name: Spanned<String>,
-    /// `url:` one endpoint or several.
+    /// `url:` one endpoint or several; empty for a database.
     pub url: Vec<Spanned<String>>,
+    /// `postgres:` the URL of a database.
+    pub postgres: Option<Spanned<String>>,
+    /// `redis:` the URL of a Redis or Valkey server.
+    pub redis: Option<Spanned<String>>,
+    /// `allow:` commands of Redis that may be sent beside the safe ones.
+    pub allow: Vec<Spanned<String>>,
     /// `in_flight:` attempts at once, over all requests.
     pub in_flight: Option<Spanned<u32>>,
     /// `queue:` calls that may wait for a place in flight; as many as `in_flight` unless said.
@@ -66,7 +72,7 @@ pub struct SourceConfig {
     pub queue_wait: Option<Spanned<Duration>>,
     /// `rate:` attempts a second.
     pub rate: Option<Spanned<f64>>,
-    /// `pool:` idle connections kept per endpoint and core.
+    /// `pool:` idle connections kept per endpoint and core; of a database, its sessions.
     pub pool: Option<Spanned<u32>>,
     /// `pass:` credentials of the client that go to this source.
     pub pass: Vec<Spanned<String>>,
@@ -74,6 +80,8 @@ pub struct SourceConfig {
     pub headers: Vec<(Spanned<String>, Spanned<String>)>,
     /// `http:` `auto`, `1.1` or `2`.
     pub http: Option<Spanned<HttpConfig>>,
+    /// `wire:` `own` or `hyper`.
+    pub wire: Option<Spanned<WireConfig>>,
     /// `tls:` roots, client certificate, server name.
     pub tls: Option<TlsConfig>,
     /// Settings for the calls of this source.
@@ -89,6 +97,15 @@ pub enum HttpConfig {
     Http1,
     /// HTTP/2 only, also without TLS.
     Http2,
+}
+
+/// What `wire:` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireConfig {
+    /// HTTP/1.1 is spoken by our own code.
+    Own,
+    /// HTTP/1.1 is spoken by hyper.
+    Hyper,
 }
 
 /// `tls: { ca: $file.ca.pem, cert: $file.cert.pem, key: $file.key.pem, server_name: host }`; contents, not paths, stand here.
@@ -216,6 +233,28 @@ pub enum ActionConfig {
         /// Source, blank, path and query.
         target: Spanned<String>,
     },
+    /// `sql: db` with `select:` or `exec:`.
+    Sql {
+        /// The name of the source.
+        source: Spanned<String>,
+        /// Which of the two.
+        verb: Spanned<SqlVerb>,
+        /// As written.
+        statement: Spanned<String>,
+        /// `one: true`, one row instead of a list of rows.
+        one: Option<Spanned<bool>>,
+    },
+    /// `redis: hot SMEMBERS seen:$uid`, source and command as written.
+    Redis(Spanned<String>),
     /// `value:` computed of references.
     Value(Node),
+}
+
+/// What a statement is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlVerb {
+    /// `select:` it reads, and may be sent twice.
+    Select,
+    /// `exec:` it may change something.
+    Exec,
 }

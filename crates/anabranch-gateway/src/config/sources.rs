@@ -1,7 +1,7 @@
 //! `sources:` — the services that calls go to.
 
 use super::keys;
-use super::model::{CallSettings, HttpConfig, SourceConfig, TlsConfig};
+use super::model::{CallSettings, HttpConfig, SourceConfig, TlsConfig, WireConfig};
 use super::read::Reader;
 use super::units;
 use super::yaml::{Node, NodeKind, Spanned};
@@ -35,6 +35,7 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
         pass: Vec::new(),
         headers: Vec::new(),
         http: None,
+        wire: None,
         tls: None,
         settings: CallSettings::default(),
     };
@@ -66,6 +67,8 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
         source.headers = section.get("headers").map(|node| headers(reader, node)).unwrap_or_default();
         let versions = &[("auto", HttpConfig::Auto), ("1.1", HttpConfig::Http1), ("2", HttpConfig::Http2)];
         source.http = section.get("http").and_then(|node| reader.choice(node, "`http`", versions));
+        let wires = &[("own", WireConfig::Own), ("hyper", WireConfig::Hyper)];
+        source.wire = section.get("wire").and_then(|node| reader.choice(node, "`wire`", wires));
         source.tls = section.get("tls").and_then(|node| tls(reader, node));
         source.settings = reader.settings(&section);
     }

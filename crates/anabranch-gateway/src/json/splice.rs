@@ -74,12 +74,22 @@ fn edit<'a>(document: &[u8], object: &[u8], key: &str, value: &'a [u8]) -> Edit<
     match old {
         Some(old) => {
             let start = start_of(old);
-            Edit { start, end: start + old.len(), before: Before::Nothing, value }
+            Edit {
+                start,
+                end: start + old.len(),
+                before: Before::Nothing,
+                value,
+            }
         }
         None => {
             // Before the brace that closes the object.
             let start = start_of(object) + object.len() - 1;
-            Edit { start, end: start, before, value }
+            Edit {
+                start,
+                end: start,
+                before,
+                value,
+            }
         }
     }
 }
@@ -119,7 +129,11 @@ mod tests {
     }
 
     fn check(document: &str, list: &[Hop], values: &[&str], expected: &str) {
-        let place = Place { list, inside: &[], key: "k" };
+        let place = Place {
+            list,
+            inside: &[],
+            key: "k",
+        };
         let added = add_to_each(document.as_bytes(), place, values.iter().map(|value| value.as_bytes()));
         assert_eq!(String::from_utf8(added).unwrap(), expected, "{document}");
     }
@@ -136,14 +150,24 @@ mod tests {
 
     #[test]
     fn a_key_that_is_there_gets_the_new_value_in_its_place() {
-        check(r#"[{"k":[1,{"k":2}],"b":1},{"k":7}]"#, &[Hop::Each], &["9", "8"], r#"[{"k":9,"b":1},{"k":8}]"#);
+        check(
+            r#"[{"k":[1,{"k":2}],"b":1},{"k":7}]"#,
+            &[Hop::Each],
+            &["9", "8"],
+            r#"[{"k":9,"b":1},{"k":8}]"#,
+        );
         check(r#"[{"\u006b" : "old" }]"#, &[Hop::Each], &["9"], r#"[{"\u006b" : 9 }]"#);
         check(r#"[{"k":1,"k":2}]"#, &[Hop::Each], &["9"], r#"[{"k":1,"k":9}]"#);
     }
 
     #[test]
     fn what_is_no_object_stays_and_keeps_its_place_in_the_order() {
-        check(r#"[1,{},null,[{}],{}]"#, &[Hop::Each], &["10", "11", "12", "13", "14"], r#"[1,{"k":11},null,[{}],{"k":14}]"#);
+        check(
+            r#"[1,{},null,[{}],{}]"#,
+            &[Hop::Each],
+            &["10", "11", "12", "13", "14"],
+            r#"[1,{"k":11},null,[{}],{"k":14}]"#,
+        );
         check(r#"[{},{}]"#, &[Hop::Each], &["1"], r#"[{"k":1},{"k":null}]"#);
         check(r#"{"a":1}"#, &[Hop::Each], &["1"], r#"{"a":1}"#);
         check("[]", &[Hop::Each], &["1"], "[]");
@@ -164,7 +188,11 @@ mod tests {
     #[test]
     fn the_object_may_be_inside_of_the_item() {
         let inside = [field("meta")];
-        let place = Place { list: &[Hop::Each], inside: &inside, key: "k" };
+        let place = Place {
+            list: &[Hop::Each],
+            inside: &inside,
+            key: "k",
+        };
         let document = br#"[{"meta":{"a":1}},{"meta":null},{}]"#;
         let added = add_to_each(document, place, [&b"1"[..], b"2", b"3"].into_iter());
         assert_eq!(String::from_utf8(added).unwrap(), r#"[{"meta":{"a":1,"k":1}},{"meta":null},{}]"#);
@@ -173,7 +201,11 @@ mod tests {
     #[test]
     fn the_result_is_allocated_once() {
         let document = br#"[{},{"k":1},{"a":2}]"#;
-        let place = Place { list: &[Hop::Each], inside: &[], key: "k" };
+        let place = Place {
+            list: &[Hop::Each],
+            inside: &[],
+            key: "k",
+        };
         let added = add_to_each(document, place, [&b"123"[..], b"4", b"5"].into_iter());
         assert!(added.len() <= document.len() + 5 + 3 * 5 && added.capacity() <= document.len() + 5 + 3 * 5);
     }
@@ -181,7 +213,11 @@ mod tests {
     #[test]
     fn bytes_that_were_never_validated_end_without_panic() {
         for text in ["[{", "[{\"k\":", "[{]", "[{}", "[[{}", "{", "[{\"a\":1", "[{\"k\"}"] {
-            let place = Place { list: &[Hop::Each], inside: &[], key: "k" };
+            let place = Place {
+                list: &[Hop::Each],
+                inside: &[],
+                key: "k",
+            };
             add_to_each(text.as_bytes(), place, [&b"1"[..]].into_iter());
         }
     }

@@ -66,9 +66,15 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
         .when
         .as_ref()
         .and_then(|when| condition::compile(Text::of(when), &beside, faults));
-    let mut list = call.list.as_ref().and_then(|list| list::compile(list, around.into, &around.names.with(Item::None), faults));
+    let mut list = call
+        .list
+        .as_ref()
+        .and_then(|list| list::compile(list, around.into, &around.names.with(Item::None), faults));
     if let Some(ListKind::Each { when_by_item }) = list.as_mut().map(|list| &mut list.kind) {
-        *when_by_item = when.iter().flat_map(Condition::references).any(|reference| reference.root == Root::It);
+        *when_by_item = when
+            .iter()
+            .flat_map(Condition::references)
+            .any(|reference| reference.root == Root::It);
     }
     let (action, retry) = match asked {
         Asked::Request(method, target) => {

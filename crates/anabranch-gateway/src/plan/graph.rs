@@ -31,7 +31,9 @@ pub(super) fn connect(calls: &mut [CallPlan], reply: &Reply) -> Connected {
         call.only_else = stands_in[index] && !named[index] && into(call).is_none();
     }
     let parts = match reply {
-        Reply::Object => (0..calls.len()).filter(|&index| !calls[index].only_else && into(&calls[index]).is_none()).collect(),
+        Reply::Object => (0..calls.len())
+            .filter(|&index| !calls[index].only_else && into(&calls[index]).is_none())
+            .collect(),
         Reply::Only(index) => vec![*index],
         Reply::Merge(indices) => sorted(indices.clone()),
         Reply::Value(value) => walk::calls(&value.references()),
@@ -67,10 +69,15 @@ fn chain(calls: &[CallPlan], call: usize) -> impl Iterator<Item = usize> {
 /// Calls to whose places some other call refers.
 fn entered(calls: &[CallPlan]) -> Vec<usize> {
     let mut references: Vec<_> = calls.iter().flat_map(CallPlan::references).collect();
-    references.extend(calls.iter().filter_map(|call| call.otherwise.as_ref()).flat_map(|otherwise| match otherwise {
-        Otherwise::Value { value, .. } => value.references(),
-        Otherwise::Call(_) => Vec::new(),
-    }));
+    references.extend(
+        calls
+            .iter()
+            .filter_map(|call| call.otherwise.as_ref())
+            .flat_map(|otherwise| match otherwise {
+                Otherwise::Value { value, .. } => value.references(),
+                Otherwise::Call(_) => Vec::new(),
+            }),
+    );
     let entered = references.into_iter().filter_map(|reference| match reference.root {
         Root::Joined(index) => Some(index),
         _ => None,

@@ -21,7 +21,12 @@ pub(super) fn compile(list: &ListConfig, into: Option<&IntoPlan>, names: &Names<
         && !goes_with(&over, into, names)
     {
         let what = format!("`{}` has other items than `{}`", written.value, over.text);
-        fault(faults, written, what, "a place in each item of the list that is asked for: `$posts[]` and `posts[].author`");
+        fault(
+            faults,
+            written,
+            what,
+            "a place in each item of the list that is asked for: `$posts[]` and `posts[].author`",
+        );
     }
     Some(ListPlan {
         kind: kind?,
@@ -50,14 +55,26 @@ pub(super) fn intos(calls: &[CallConfig], names: &Names<'_>, faults: &mut Faults
         let into = written.and_then(|written| {
             let into = into(Text::of(written), names, faults)?;
             if into.call == index {
-                fault(faults, written, format!("`{}` cannot add to itself", call.name.value), "the call whose answer gets something added");
+                fault(
+                    faults,
+                    written,
+                    format!("`{}` cannot add to itself", call.name.value),
+                    "the call whose answer gets something added",
+                );
                 return None;
             }
-            let clash = intos.iter().position(|other| other.as_ref().is_some_and(|other| clash(&into, other)));
+            let clash = intos
+                .iter()
+                .position(|other| other.as_ref().is_some_and(|other| clash(&into, other)));
             if let Some(other) = clash {
                 let other = &calls[other].name.value;
                 let what = format!("`{other}` adds to the same place");
-                fault(faults, written, what, format!("another key, or a place in the answers of `{other}`: `{other}[].key`"));
+                fault(
+                    faults,
+                    written,
+                    what,
+                    format!("another key, or a place in the answers of `{other}`: `{other}[].key`"),
+                );
                 return None;
             }
             Some(into)
@@ -95,7 +112,9 @@ fn clash(one: &IntoPlan, other: &IntoPlan) -> bool {
 fn goes_with(over: &Reference, into: &IntoPlan, names: &Names<'_>) -> bool {
     let mut target = over.root.clone();
     while let Root::Joined(call) = target {
-        let Some(Some(outer)) = names.here.intos.get(call) else { return false };
+        let Some(Some(outer)) = names.here.intos.get(call) else {
+            return false;
+        };
         target = Root::Joined(outer.call);
         if names.here.intos.get(outer.call).is_none_or(Option::is_none) {
             target = Root::Call(outer.call);
@@ -112,7 +131,11 @@ fn list_of(path: &[Hop]) -> &[Hop] {
 
 fn over(list: &ListConfig, names: &Names<'_>, faults: &mut Faults) -> Option<Reference> {
     let text = Text::of(&list.over).trimmed();
-    let key = if matches!(list.kind, ListKindConfig::Each) { "each" } else { "batch" };
+    let key = if matches!(list.kind, ListKindConfig::Each) {
+        "each"
+    } else {
+        "batch"
+    };
     let before = faults.len();
     let reference = match parse(text, faults).as_slice() {
         [Part::Reference(written)] => Some(names.resolve(written, faults)?),
@@ -121,11 +144,17 @@ fn over(list: &ListConfig, names: &Names<'_>, faults: &mut Faults) -> Option<Ref
     let Some(reference) = reference else {
         // A broken reference has its own fault.
         if faults.len() == before {
-            fault(faults, text, format!("`{key}` is not one reference"), "a reference to the items of one: `$posts[]`, `$posts[].author_id`");
+            fault(
+                faults,
+                text,
+                format!("`{key}` is not one reference"),
+                "a reference to the items of one: `$posts[]`, `$posts[].author_id`",
+            );
         }
         return None;
     };
-    let repeats = matches!(reference.root, Root::Param(index) if names.params[index].repeats && !matches!(reference.path[..], [Hop::Index(_)]));
+    let repeats =
+        matches!(reference.root, Root::Param(index) if names.params[index].repeats && !matches!(reference.path[..], [Hop::Index(_)]));
     if !repeats && !reference.path.contains(&Hop::Each) {
         let help = match reference.root {
             Root::Param(_) => "a parameter that takes repeats: `query: { id: [] }`, or the items of an answer: `$posts[]`".to_owned(),
@@ -142,7 +171,11 @@ fn into(text: Text<'_>, names: &Names<'_>, faults: &mut Faults) -> Option<IntoPl
     let text = text.trimmed();
     let place = read_place(text, faults);
     let Some((name, mut hops)) = place else {
-        let help = if text.text.starts_with('$') { "write it without the dollar: `posts[].author`" } else { EXPECTED };
+        let help = if text.text.starts_with('$') {
+            "write it without the dollar: `posts[].author`"
+        } else {
+            EXPECTED
+        };
         fault(faults, text, format!("`{}` is no place in an answer", text.text), help);
         return None;
     };
@@ -167,7 +200,10 @@ fn matching_of(text: Text<'_>, faults: &mut Faults) -> Option<Matching> {
         "order" => return Some(Matching::Order),
         _ => {}
     }
-    let bare = text.text.strip_prefix("[].").map_or(text, |inside| text.slice(text.text.len() - inside.len()..text.text.len()));
+    let bare = text
+        .text
+        .strip_prefix("[].")
+        .map_or(text, |inside| text.slice(text.text.len() - inside.len()..text.text.len()));
     let hops = read_place(bare, faults).map(|(name, mut hops)| {
         hops.insert(0, Hop::Field(name.text.to_owned()));
         hops

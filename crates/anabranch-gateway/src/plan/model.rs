@@ -50,6 +50,8 @@ pub struct SourcePlan {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Protocol choice.
     pub http: anabranch::client::HttpVersion,
+    /// Whose HTTP/1.1.
+    pub wire: anabranch::client::Codec,
     /// TLS settings.
     pub tls: Option<anabranch::client::TlsSettings>,
     /// Limit of connecting, handshake included.

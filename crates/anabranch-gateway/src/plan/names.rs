@@ -189,7 +189,11 @@ impl Here<'_> {
     /// The call that adds something where this path into the answer of `call` leads, or to one of whose answers something is added
     /// there. A call's own place is for itself what was there before.
     fn entered(&self, call: usize, path: &[Hop]) -> Option<usize> {
-        let mut intos = self.intos.iter().enumerate().filter_map(|(index, into)| Some((index, into.as_ref()?)));
+        let mut intos = self
+            .intos
+            .iter()
+            .enumerate()
+            .filter_map(|(index, into)| Some((index, into.as_ref()?)));
         let (index, into) = intos.find(|(index, into)| Some(*index) != self.call && into.call == call && into.is_entered_by(path))?;
         let rest: Vec<Hop> = [Hop::Each].into_iter().chain(path[into.length()..].iter().cloned()).collect();
         Some(self.entered(index, &rest).unwrap_or(index))

@@ -1,6 +1,6 @@
 //! Sources: their endpoints, limits and fixed headers.
 
-use anabranch::client::{ClientCertificate, Endpoint, HttpVersion, Roots, TlsSettings, WireSettings};
+use anabranch::client::{ClientCertificate, Codec, Endpoint, HttpVersion, Roots, TlsSettings, WireSettings};
 use http::HeaderName;
 
 use super::headers;
@@ -8,7 +8,7 @@ use super::model::SourcePlan;
 use super::place::{fault, Text};
 use super::settings;
 use crate::config::faults::Faults;
-use crate::config::model::{CallSettings, Config, HttpConfig, SourceConfig, TlsConfig};
+use crate::config::model::{CallSettings, Config, HttpConfig, SourceConfig, TlsConfig, WireConfig};
 use crate::config::yaml::Spanned;
 
 /// Compiles all sources.
@@ -38,6 +38,10 @@ fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName
             None | Some(HttpConfig::Auto) => HttpVersion::Auto,
             Some(HttpConfig::Http1) => HttpVersion::Http1,
             Some(HttpConfig::Http2) => HttpVersion::Http2,
+        },
+        wire: match source.wire.as_ref().map(|wire| wire.value) {
+            None | Some(WireConfig::Own) => Codec::Own,
+            Some(WireConfig::Hyper) => Codec::Hyper,
         },
         tls: source.tls.as_ref().map(tls_settings),
         connect_timeout: connect.map_or(settings::CONNECT_TIMEOUT, |limit| limit.value),

@@ -43,7 +43,11 @@ impl Run<'_> {
     /// The answer that a call adds to, with these values in their places; null where there are none. None where there is no answer.
     fn added(&self, into: &IntoPlan, values: Option<&Bytes>) -> Option<Bytes> {
         let document = self.value_of(into.call)?;
-        let place = Place { list: &into.list, inside: &into.inside, key: &into.key };
+        let place = Place {
+            list: &into.list,
+            inside: &into.inside,
+            key: &into.key,
+        };
         let values = values.map_or(json::NULL, |values| values);
         Some(Bytes::from(json::add_to_each(document, place, json::items(values))))
     }

@@ -19,7 +19,11 @@ pub(super) fn matched(matching: &Matching, answer: &Bytes, keys: &[Bytes]) -> Re
     if json::type_of(answer) == JsonType::Null {
         return Ok(answers);
     }
-    let numbers: HashMap<Cow<'_, str>, usize> = keys.iter().enumerate().filter_map(|(number, key)| Some((json::scalar_text(key)?, number))).collect();
+    let numbers: HashMap<Cow<'_, str>, usize> = keys
+        .iter()
+        .enumerate()
+        .filter_map(|(number, key)| Some((json::scalar_text(key)?, number)))
+        .collect();
     let mut put = |number: Option<usize>, value: &[u8]| {
         if let Some(number) = number {
             answers[number] = (value != json::NULL).then(|| answer.slice_ref(value));
@@ -45,7 +49,10 @@ pub(super) fn matched(matching: &Matching, answer: &Bytes, keys: &[Bytes]) -> Re
             expect(answer, JsonType::List, "`match: order`")?;
             let count = json::items(answer).count();
             if count != keys.len() {
-                return Err(unfit(format!("has {count} items for {} keys, and `match: order` needs one for each", keys.len())));
+                return Err(unfit(format!(
+                    "has {count} items for {} keys, and `match: order` needs one for each",
+                    keys.len()
+                )));
             }
             json::items(answer).enumerate().for_each(|(number, value)| put(Some(number), value));
         }
@@ -84,28 +91,50 @@ mod tests {
     fn check(matching: &Matching, answer: &str, keys: &[&str], expected: &str) {
         let keys: Vec<Bytes> = keys.iter().map(|key| Bytes::from(key.to_string())).collect();
         let shown = match matched(matching, &Bytes::from(answer.to_string()), &keys) {
-            Ok(answers) => answers.iter().map(|answer| answer.as_deref().map_or("-".into(), String::from_utf8_lossy).into_owned() + ";").collect(),
+            Ok(answers) => answers
+                .iter()
+                .map(|answer| answer.as_deref().map_or("-".into(), String::from_utf8_lossy).into_owned() + ";")
+                .collect(),
             Err(error) => error.to_string(),
         };
-        assert!(shown.contains(expected) && !expected.is_empty(), "{answer}: {shown}, expected {expected}");
+        assert!(
+            shown.contains(expected) && !expected.is_empty(),
+            "{answer}: {shown}, expected {expected}"
+        );
     }
 
     #[test]
     fn a_list_is_searched_for_the_keys_in_it() {
-        let id = Matching::Field { list: Vec::new(), key: vec![field("id")] };
-        check(&id, r#" [ {"id":2, "n":1.0} , {"id":"1"}, {"id":9}, 7, {"x":1} ] "#, &["1", "2", "3"], r#"{"id":"1"};{"id":2, "n":1.0};-;"#);
+        let id = Matching::Field {
+            list: Vec::new(),
+            key: vec![field("id")],
+        };
+        check(
+            &id,
+            r#" [ {"id":2, "n":1.0} , {"id":"1"}, {"id":9}, 7, {"x":1} ] "#,
+            &["1", "2", "3"],
+            r#"{"id":"1"};{"id":2, "n":1.0};-;"#,
+        );
         check(&id, r#"[{"id":1,"a":1},{"id":1,"a":2}]"#, &["\"1\""], r#"{"id":1,"a":2};"#);
         check(&id, "[]", &["1"], "-;");
         check(&id, "null", &["1"], "-;");
         check(&id, r#"{"id":1}"#, &["1"], "is an object where `match` needs a list");
-        let wrapped = Matching::Field { list: vec![field("data"), field("users")], key: vec![field("u"), field("id")] };
+        let wrapped = Matching::Field {
+            list: vec![field("data"), field("users")],
+            key: vec![field("u"), field("id")],
+        };
         check(&wrapped, r#"{"data":{"users":[{"u":{"id":1}}]}}"#, &["1"], r#"{"u":{"id":1}};"#);
         check(&wrapped, r#"{"data":{}}"#, &["1"], "has no list where `match` says");
     }
 
     #[test]
     fn an_object_has_its_answers_by_key() {
-        check(&Matching::Key, r#"{"1":{"n":1},"\u0061":2,"c":null}"#, &["1", "\"a\"", "\"b\"", "\"c\""], r#"{"n":1};2;-;-;"#);
+        check(
+            &Matching::Key,
+            r#"{"1":{"n":1},"\u0061":2,"c":null}"#,
+            &["1", "\"a\"", "\"b\"", "\"c\""],
+            r#"{"n":1};2;-;-;"#,
+        );
         check(&Matching::Key, "[1]", &["1"], "is a list where `match: key` needs an object");
     }
 

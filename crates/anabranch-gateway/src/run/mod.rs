@@ -5,6 +5,7 @@
 
 mod ended;
 mod list;
+mod requests;
 mod join;
 mod matching;
 mod scope;

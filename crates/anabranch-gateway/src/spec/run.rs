@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anabranch::client::Codec;
 use anabranch::{Client, Deadline};
 use anabranch_testkit::{MemoryNetwork, Served};
 use bytes::Bytes;
@@ -44,6 +45,11 @@ impl Spec {
     ///
     /// Never hangs: a request that is not answered within ten (virtual) minutes is told as such.
     pub async fn run(&self) -> Ran {
+        self.run_on(None).await
+    }
+
+    /// The same with HTTP/1.1 spoken to all sources by one codec, whatever the config says.
+    pub async fn run_on(&self, codec: Option<Codec>) -> Ran {
         // The runtime is this thread's alone, so that backoff and balancing take the same turns in every run.
         fastrand::seed(0);
         let lookup = self
@@ -51,7 +57,7 @@ impl Spec {
             .iter()
             .fold(MapLookup::new(), |lookup, (name, value)| lookup.with_env(name, value));
         let gateway = match compile("config.yaml", &self.config, &lookup) {
-            Ok(plan) => Gateway::build(plan).map_err(|error| error.to_string()),
+            Ok(plan) => Gateway::build(spoken_by(codec, plan)).map_err(|error| error.to_string()),
             Err(faults) => Err(faults.render(false).trim_end().to_string()),
         };
         let network = MemoryNetwork::new();
@@ -95,6 +101,13 @@ impl Spec {
         }
         Ok(all)
     }
+}
+
+fn spoken_by(codec: Option<Codec>, mut plan: Plan) -> Plan {
+    if let Some(codec) = codec {
+        plan.sources.iter_mut().for_each(|source| source.wire = codec);
+    }
+    plan
 }
 
 /// Where a source of the spec is found: `host:port` as it stands, or the endpoints of the source with this name.

@@ -74,6 +74,9 @@ routes:
       refused: refused /x
       hole: hole /x
       write: {{ post: bad /write, body: {{ n: $n }} }}
+      ids: {{ value: [1, 2, 3, 4, 5, 6] }}
+      items: {{ each: "$ids[]", get: "bad /slow?id=$it", width: 2 }}
+      hangs: {{ each: "$ids[]", get: "bad /hang?id=$it", timeout: 60ms }}
 "
     )
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anabranch::client::Codec;
 use anabranch_gateway::config::MapLookup;
 use anabranch_gateway::server::{self, StopHandle};
 use anabranch_gateway::{compile, Core, CoreOptions, Gateway};
@@ -119,7 +120,11 @@ impl Running {
 
     /// `grace` is how long requests under way may take once it is stopped.
     pub(crate) async fn with(config: &str, lookup: &MapLookup, grace: Duration) -> Running {
-        let plan = compile("gateway.yaml", config, lookup).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+        let mut plan = compile("gateway.yaml", config, lookup).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+        // All of these tests hold with either codec towards the sources: scripts/test runs them with both.
+        if std::env::var_os("ANABRANCH_TEST_WIRE").is_some_and(|wire| wire == "hyper") {
+            plan.sources.iter_mut().for_each(|source| source.wire = Codec::Hyper);
+        }
         let gateway = Gateway::build(plan).unwrap();
         let core = Core::new(gateway.clone(), anabranch::Client::new(), CoreOptions::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

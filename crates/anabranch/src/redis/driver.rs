@@ -18,26 +18,41 @@ const REST: (Duration, Duration) = (Duration::from_millis(50), Duration::from_se
 /// A connection that is lost sooner counts as a failed try, so that a server that accepts and hangs up is not dialled in a loop.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
-/// Keeps a connection up for as long as it is wanted, until the link is closed. Dropped, it closes the link.
-pub(super) async fn run(link: Arc<Link>, connector: Arc<Connector>, max_lifetime: Duration) {
-    let link = ClosedWithTask(link);
-    let link = &*link.0;
-    let mut failures = 0;
-    while link.wanted().await {
-        link.dialing();
-        let failure = match select(pin!(connector.open()), pin!(link.until_closed())).await {
-            Either::Left((Ok(opened), _)) => use_up(link, opened, max_lifetime).await,
-            Either::Left((Err(error), _)) => Some(error),
-            Either::Right(_) => return,
-        };
-        let Some(error) = failure else {
-            failures = 0;
-            continue;
-        };
-        failures += 1;
-        let rest = rest(failures);
-        link.failed(&error, rest);
-        let _closed = Deadline::after(rest).bound(link.until_closed()).await;
+/// A link's task. Dropped, at its end or before its beginning, it ends the link, and whoever finds that makes another one.
+pub(super) struct Driver {
+    pub(super) link: Arc<Link>,
+    pub(super) connector: Arc<Connector>,
+    pub(super) max_lifetime: Duration,
+}
+
+impl Driver {
+    /// Keeps a connection up for as long as it is wanted, until the link is closed.
+    pub(super) async fn run(self) {
+        let link = &*self.link;
+        let mut failures = 0;
+        while link.wanted().await {
+            link.dialing();
+            let failure = match select(pin!(self.connector.open()), pin!(link.until_closed())).await {
+                Either::Left((Ok(opened), _)) => use_up(link, opened, self.max_lifetime).await,
+                Either::Left((Err(error), _)) => Some(error),
+                Either::Right(_) => return,
+            };
+            let Some(error) = failure else {
+                failures = 0;
+                continue;
+            };
+            failures += 1;
+            let rest = rest(failures);
+            link.failed(&error, rest);
+            let _closed = Deadline::after(rest).bound(link.until_closed()).await;
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.link.count_unanswered(0);
+        self.link.end();
     }
 }
 
@@ -62,13 +77,4 @@ async fn use_up(link: &Link, opened: Opened, max_lifetime: Duration) -> Option<C
 fn rest(failures: u32) -> Duration {
     let backoff = Backoff::new(REST.0, REST.1);
     (backoff.longest(failures) + backoff.wait(failures)) / 2
-}
-
-/// Whoever finds the link closed makes another one: after a task that was refused, aborted or panicked.
-struct ClosedWithTask(Arc<Link>);
-
-impl Drop for ClosedWithTask {
-    fn drop(&mut self) {
-        self.0.close();
-    }
 }

@@ -118,11 +118,21 @@ impl Link {
         self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Refuses all who come and all who wait; the task answers those who were sent, then ends.
+    /// Refuses all who come from now on. Those who wait are still served if the connection is up; then the task ends.
     pub(super) fn close(&self) {
-        let waiting = self.enter(Stage::Closed);
+        let mut state = self.lock();
+        let is_up = matches!(state.stage, Stage::Up);
+        state.stage = Stage::Closed;
+        drop(state);
         self.task.wake();
-        for request in waiting {
+        if !is_up {
+            self.end();
+        }
+    }
+
+    /// Refuses all who come and all who wait: there is no task any more.
+    pub(super) fn end(&self) {
+        for request in self.enter(Stage::Closed) {
             request.refuse(closed());
         }
     }
@@ -179,8 +189,8 @@ impl Link {
     pub(super) fn poll_asked(&self, may_take: bool, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
         let state = self.lock();
-        let is_asked = may_take && !state.waiting.is_empty();
-        if is_asked || matches!(state.stage, Stage::Closed) { Poll::Ready(()) } else { Poll::Pending }
+        let is_closed = matches!(state.stage, Stage::Closed);
+        if may_take && (is_closed || !state.waiting.is_empty()) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Takes the one who waited longest.
@@ -189,6 +199,12 @@ impl Link {
         let request = state.waiting.pop_front()?;
         state.waiting_bytes -= request.command.frame.len();
         Some(request)
+    }
+
+    /// Whether there is nothing to take and never will be.
+    pub(super) fn is_finished(&self) -> bool {
+        let state = self.lock();
+        matches!(state.stage, Stage::Closed) && state.waiting.is_empty()
     }
 
     pub(super) fn dialing(&self) {

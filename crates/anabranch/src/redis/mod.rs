@@ -54,6 +54,7 @@ pub use reply::Binary;
 
 use self::command::Command;
 use self::connect::Connector;
+use self::driver::Driver;
 use self::link::{Link, Request};
 use self::reply::ReplyLimits;
 use crate::client::Timings;
@@ -93,7 +94,8 @@ struct Links {
 pub struct RedisSettings {
     /// The limit of each attempt; without one an attempt may take what is left of the deadline.
     pub timeout: Option<Duration>,
-    /// Attempts after the first, for commands that may be sent twice, and for any that was not sent.
+    /// Attempts after the first, for commands that may be sent twice, and for any that was not sent; but where there is no
+    /// connection a call ends at once.
     pub retry: RetrySettings,
     /// Whether a command that writes may be sent twice; those that [read](is_read) always may.
     pub idempotent: bool,
@@ -237,7 +239,8 @@ impl Redis {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let may_repeat = settings.idempotent || command.is_read || !error.was_sent();
+            // To find a connection again is the matter of its task; whoever has none hears so at once.
+            let may_repeat = error.kind() != Kind::Connect && (settings.idempotent || command.is_read || !error.was_sent());
             let retry = if may_repeat { settings.retry } else { RetrySettings::NONE };
             let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
             let Next::Again(rest) = retry.next(made, AttemptEnd::Failed(&error), deadline.left(), 1) else { return Err(error) };
@@ -246,6 +249,9 @@ impl Redis {
                 return Err(error);
             }
             deadline.within(rest).wait().await;
+            if deadline.has_passed() {
+                return Err(error);
+            }
         }
     }
 
@@ -325,9 +331,9 @@ impl Redis {
         links.by_client.retain(|(_, link)| !link.is_closed());
         links.by_client.push((owner, link.clone()));
         drop(links);
-        let task = driver::run(link.clone(), shared.connector.clone(), shared.max_lifetime);
-        // A refused task is dropped, and with it the link is closed.
-        client.background().spawn("redis connection", Deadline::never(), task);
+        let driver = Driver { link: link.clone(), connector: shared.connector.clone(), max_lifetime: shared.max_lifetime };
+        // A refused task is dropped, and so ends the link.
+        client.background().spawn("redis connection", Deadline::never(), driver.run());
         link
     }
 }

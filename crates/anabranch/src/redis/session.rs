@@ -157,8 +157,7 @@ impl<'a> Session<'a> {
             Poll::Ready(Err(error)) => return Poll::Ready(Event::Lost(error)),
             Poll::Pending => {}
         }
-        let may_take = self.may_take();
-        if !self.is_retired && self.link.poll_asked(may_take, cx).is_ready() {
+        if self.link.poll_asked(self.may_take(), cx).is_ready() {
             return Poll::Ready(Event::Asked);
         }
         let Some(oldest) = self.unanswered.front() else { return Poll::Pending };
@@ -191,12 +190,8 @@ impl<'a> Session<'a> {
 
     /// Takes requests and writes them out, as far as there is room.
     fn fill(&mut self) {
-        if self.link.is_closed() {
-            self.is_retired = true;
-        }
-        let now = Instant::now();
-        // Those asked again were sent once already and come before the end.
         let mut taken = std::mem::take(&mut self.taken);
+        // Those were sent once already, so they are sent even if no others are any more.
         taken.append(&mut self.again);
         let mut bytes = self.outgoing.len();
         while self.may_take() && bytes < MOST_OUTGOING {
@@ -204,43 +199,40 @@ impl<'a> Session<'a> {
             bytes += request.command.frame.len();
             taken.push(request);
         }
-        if taken.is_empty() {
-            self.taken = taken;
-            return;
+        if !taken.is_empty() {
+            let now = Instant::now();
+            let is_old = now.duration_since(self.born) >= self.max_lifetime;
+            self.is_retired = self.is_retired || is_old;
+            self.send(&mut taken, now);
+            self.link.count_unanswered(self.unanswered.len());
         }
-        if now.duration_since(self.born) >= self.max_lifetime {
-            self.is_retired = true;
-        }
-        self.send(&mut taken, now);
         self.taken = taken;
-        self.link.count_unanswered(self.unanswered.len());
+        self.is_retired = self.is_retired || self.link.is_finished();
     }
 
     fn send(&mut self, requests: &mut Vec<Request>, now: Instant) {
         if self.unanswered.is_empty() {
             self.heard = now;
         }
-        let mut joined: Vec<Request> = Vec::new();
-        let mut keys = 0;
+        let (mut joined, mut keys) = (Vec::<Request>::new(), 0);
         for request in requests.drain(..) {
             if request.answer.is_closed() {
                 continue;
             }
             request.is_sent.store(true, Ordering::Relaxed);
-            let fits = |count: usize| joined.first().is_none_or(|first| first.limits.binary == request.limits.binary && keys + count <= MOST_JOINED_KEYS);
-            match request.command.mget_keys {
-                Some(count) if !request.is_alone && fits(count) => {
-                    keys += count;
-                    joined.push(request);
-                }
-                _ => self.send_one(request, now),
+            let Some(count) = request.command.mget_keys.filter(|_| !request.is_alone) else {
+                self.send_one(request, now);
+                continue;
+            };
+            let fits = joined.first().is_none_or(|first| first.limits.binary == request.limits.binary && keys + count <= MOST_JOINED_KEYS);
+            if !fits {
+                self.send_joined(std::mem::take(&mut joined), now);
+                keys = 0;
             }
+            keys += count;
+            joined.push(request);
         }
-        match joined.len() {
-            0 => {}
-            1 => joined.into_iter().for_each(|request| self.send_one(request, now)),
-            _ => self.send_joined(joined, keys, now),
-        }
+        self.send_joined(joined, now);
     }
 
     fn send_one(&mut self, request: Request, now: Instant) {
@@ -252,11 +244,15 @@ impl<'a> Session<'a> {
         self.unanswered.push_back(Sent { limits, until, at: now, askers: Askers::One(answer) });
     }
 
-    fn send_joined(&mut self, requests: Vec<Request>, keys: usize, now: Instant) {
-        self.begin_mget(keys);
-        let Some(first) = requests.first() else { return };
-        let mut limits = ReplyLimits { max_body: 0, with_ends: true, ..first.limits };
-        let mut until = first.until;
+    /// Sends several MGETs as one; a single one as it is.
+    fn send_joined(&mut self, mut requests: Vec<Request>, now: Instant) {
+        if requests.len() < 2 {
+            requests.drain(..).for_each(|request| self.send_one(request, now));
+            return;
+        }
+        self.begin_mget(requests.iter().filter_map(|request| request.command.mget_keys).sum());
+        let mut limits = ReplyLimits { max_body: 0, with_ends: true, ..requests[0].limits };
+        let mut until = now;
         for request in &requests {
             self.outgoing.extend_from_slice(&request.command.frame);
             limits.max_body = limits.max_body.saturating_add(request.limits.max_body);

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use anabranch::client::{ClientCertificate, Endpoint, HttpVersion, Resolver, Roots, TlsSettings, WireLimits, WireSettings};
+use anabranch::client::{ClientCertificate, Codec, Endpoint, HttpVersion, Resolver, Roots, TlsSettings, WireLimits, WireSettings};
 use anabranch::{CallError, Client, Kind, Phase, Request, Response};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,12 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{crypto, RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::client::{get, ms, send};
+use crate::client::{check_in, get, ms, send};
+
+/// Runs a test with each codec.
+fn check(test: impl AsyncFn(Codec)) {
+    check_in(tokio::runtime::Builder::new_current_thread().enable_all(), test);
+}
 
 fn local() -> Client {
     Client::builder()
@@ -52,24 +57,26 @@ fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-#[tokio::test]
-async fn a_reset_at_any_byte_is_a_reset_and_never_half_an_answer() {
-    let (listener, port) = listener().await;
-    let client = local();
-    for cut in 0..HELLO.len() {
-        let endpoint = endpoint(format!("http://127.0.0.1:{port}"), |_| {});
-        let peer = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            read_head(&mut stream).await;
-            stream.write_all(&HELLO[..cut]).await.unwrap();
-            // The bytes must be out before the reset, which discards what is still in the socket.
-            tokio::time::sleep(ms(2)).await;
-            reset(stream);
-        };
-        let (result, ()) = tokio::join!(get(&client, &endpoint), peer);
-        let error = result.unwrap_err();
-        assert_eq!((error.kind(), error.was_sent()), (Kind::Reset, true), "cut at {cut}: {error}");
-    }
+#[test]
+fn a_reset_at_any_byte_is_a_reset_and_never_half_an_answer() {
+    check(async |codec| {
+        let (listener, port) = listener().await;
+        let client = local();
+        for cut in 0..HELLO.len() {
+            let endpoint = endpoint(format!("http://127.0.0.1:{port}"), |wire| wire.codec = codec);
+            let peer = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                read_head(&mut stream).await;
+                stream.write_all(&HELLO[..cut]).await.unwrap();
+                // The bytes must be out before the reset, which discards what is still in the socket.
+                tokio::time::sleep(ms(2)).await;
+                reset(stream);
+            };
+            let (result, ()) = tokio::join!(get(&client, &endpoint), peer);
+            let error = result.unwrap_err();
+            assert_eq!((error.kind(), error.was_sent()), (Kind::Reset, true), "cut at {cut}: {error}");
+        }
+    });
 }
 
 #[tokio::test]
@@ -98,20 +105,22 @@ async fn a_name_without_an_address_is_a_dns_error() {
     );
 }
 
-#[tokio::test]
-async fn a_request_over_tcp_tells_its_phases() {
-    let (listener, port) = listener().await;
-    let peer = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        read_head(&mut stream).await;
-        stream.write_all(HELLO).await.unwrap();
-        stream
-    };
-    let (client, endpoint) = (local(), endpoint(format!("http://shop.test:{port}"), |_| {}));
-    let request = Request::get("/").unwrap();
-    let ((result, timings), _stream) = tokio::join!(send(&client, &endpoint, &request, WireLimits::default()), peer);
-    assert_eq!(result.unwrap().body(), "hello");
-    assert!(timings.dns.is_some() && timings.connect.is_some() && timings.tls.is_none() && !timings.reused);
+#[test]
+fn a_request_over_tcp_tells_its_phases() {
+    check(async |codec| {
+        let (listener, port) = listener().await;
+        let peer = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(HELLO).await.unwrap();
+            stream
+        };
+        let (client, endpoint) = (local(), endpoint(format!("http://shop.test:{port}"), |wire| wire.codec = codec));
+        let request = Request::get("/").unwrap();
+        let ((result, timings), _stream) = tokio::join!(send(&client, &endpoint, &request, WireLimits::default()), peer);
+        assert_eq!(result.unwrap().body(), "hello");
+        assert!(timings.dns.is_some() && timings.connect.is_some() && timings.tls.is_none() && !timings.reused);
+    });
 }
 
 // TLS
@@ -166,7 +175,7 @@ impl Authority {
 }
 
 /// Asks a TLS peer that serves HTTP/1.1 once, if the handshake succeeds.
-async fn ask(acceptor: TlsAcceptor, settings: TlsSettings) -> Result<Response, CallError> {
+async fn ask(codec: Codec, acceptor: TlsAcceptor, settings: TlsSettings) -> Result<Response, CallError> {
     let (listener, port) = listener().await;
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
@@ -179,7 +188,10 @@ async fn ask(acceptor: TlsAcceptor, settings: TlsSettings) -> Result<Response, C
     });
     get(
         &local(),
-        &endpoint(format!("https://shop.test:{port}"), |wire| wire.tls = Some(settings)),
+        &endpoint(format!("https://shop.test:{port}"), |wire| {
+            wire.codec = codec;
+            wire.tls = Some(settings);
+        }),
     )
     .await
 }
@@ -191,17 +203,19 @@ fn trusting(authority: &Authority) -> TlsSettings {
     }
 }
 
-#[tokio::test]
-async fn a_peer_with_the_right_certificate_is_spoken_to() {
-    let authority = Authority::new();
-    let acceptor = authority.acceptor("shop.test", false, &["http/1.1"], None);
-    assert_eq!(ask(acceptor, trusting(&authority)).await.unwrap().body(), "hello");
-    let acceptor = authority.acceptor("inner.test", false, &[], None);
-    let named = TlsSettings {
-        server_name: Some("inner.test".to_string()),
-        ..trusting(&authority)
-    };
-    assert!(ask(acceptor, named).await.is_ok());
+#[test]
+fn a_peer_with_the_right_certificate_is_spoken_to() {
+    check(async |codec| {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor("shop.test", false, &["http/1.1"], None);
+        assert_eq!(ask(codec, acceptor, trusting(&authority)).await.unwrap().body(), "hello");
+        let acceptor = authority.acceptor("inner.test", false, &[], None);
+        let named = TlsSettings {
+            server_name: Some("inner.test".to_string()),
+            ..trusting(&authority)
+        };
+        assert!(ask(codec, acceptor, named).await.is_ok());
+    });
 }
 
 #[tokio::test]
@@ -226,33 +240,39 @@ async fn a_certificate_that_does_not_fit_is_a_tls_error_and_not_worth_a_retry() 
         ),
     ];
     for (what, acceptor, settings) in cases {
-        let error = ask(acceptor, settings).await.unwrap_err();
+        let error = ask(Codec::Own, acceptor, settings).await.unwrap_err();
         assert_eq!((error.kind(), error.phase()), (Kind::Tls, Some(Phase::Tls)), "{what}: {error}");
         assert!(!error.is_retryable() && !error.was_sent(), "{what}");
     }
 }
 
-#[tokio::test]
-async fn a_client_certificate_is_shown_where_it_is_asked_for() {
-    let (authority, clients) = (Authority::new(), Authority::new());
-    let (certificate, key) = clients.sign("client.test", false);
-    let shown = ClientCertificate {
-        chain: certificate.pem().into_bytes(),
-        key: key.serialize_pem().into_bytes(),
-    };
-    let settings = TlsSettings {
-        client_certificate: Some(shown),
-        ..trusting(&authority)
-    };
-    assert!(
-        ask(authority.acceptor("shop.test", false, &[], Some(&clients)), settings)
-            .await
-            .is_ok()
-    );
-    let error = ask(authority.acceptor("shop.test", false, &[], Some(&clients)), trusting(&authority))
+#[test]
+fn a_client_certificate_is_shown_where_it_is_asked_for() {
+    check(async |codec| {
+        let (authority, clients) = (Authority::new(), Authority::new());
+        let (certificate, key) = clients.sign("client.test", false);
+        let shown = ClientCertificate {
+            chain: certificate.pem().into_bytes(),
+            key: key.serialize_pem().into_bytes(),
+        };
+        let settings = TlsSettings {
+            client_certificate: Some(shown),
+            ..trusting(&authority)
+        };
+        assert!(
+            ask(codec, authority.acceptor("shop.test", false, &[], Some(&clients)), settings)
+                .await
+                .is_ok()
+        );
+        let error = ask(
+            codec,
+            authority.acceptor("shop.test", false, &[], Some(&clients)),
+            trusting(&authority),
+        )
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), Kind::Tls, "{error}");
+        assert_eq!(error.kind(), Kind::Tls, "{error}");
+    });
 }
 
 #[tokio::test]
@@ -281,62 +301,70 @@ async fn a_peer_that_does_not_speak_tls_is_a_tls_error_and_one_that_stalls_a_con
     );
 }
 
-#[tokio::test]
-async fn a_tls_body_cut_without_goodbye_is_truncated() {
-    let authority = Authority::new();
-    let acceptor = authority.acceptor("shop.test", false, &[], None);
-    let (listener, port) = listener().await;
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = acceptor.accept(stream).await.unwrap();
-        read_head(&mut stream).await;
-        // Without a length the end of TLS is the end of the body; a bare end of TCP may be anybody's.
-        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").await.unwrap();
-        stream.flush().await.unwrap();
-        let (tcp, _) = stream.into_inner();
-        let _closed = tcp
-            .into_std()
-            .and_then(|tcp| tcp.shutdown(std::net::Shutdown::Both))
-            .map_err(|error| assert_ne!(error.kind(), ErrorKind::InvalidInput));
-    });
-    let error = get(
-        &local(),
-        &endpoint(format!("https://shop.test:{port}"), |wire| wire.tls = Some(trusting(&authority))),
-    )
-    .await
-    .unwrap_err();
-    assert_eq!(error.kind(), Kind::Truncated, "{error}");
-}
-
-#[tokio::test]
-async fn what_is_spoken_over_tls_is_agreed_on() {
-    let authority = Authority::new();
-    for (alpn, http, expected) in [
-        (vec!["h2", "http/1.1"], HttpVersion::Auto, http::Version::HTTP_2),
-        (vec!["http/1.1"], HttpVersion::Auto, http::Version::HTTP_11),
-        (vec!["h2", "http/1.1"], HttpVersion::Http1, http::Version::HTTP_11),
-        (vec!["h2"], HttpVersion::Http2, http::Version::HTTP_2),
-    ] {
-        let acceptor = authority.acceptor("shop.test", false, &alpn, None);
+#[test]
+fn a_tls_body_cut_without_goodbye_is_truncated() {
+    check(async |codec| {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor("shop.test", false, &[], None);
         let (listener, port) = listener().await;
         tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let stream = acceptor.accept(stream).await.unwrap();
-                tokio::spawn(crate::client_http2::serve(stream));
-            }
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            read_head(&mut stream).await;
+            // Without a length the end of TLS is the end of the body; a bare end of TCP may be anybody's.
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").await.unwrap();
+            stream.flush().await.unwrap();
+            let (tcp, _) = stream.into_inner();
+            let _closed = tcp
+                .into_std()
+                .and_then(|tcp| tcp.shutdown(std::net::Shutdown::Both))
+                .map_err(|error| assert_ne!(error.kind(), ErrorKind::InvalidInput));
         });
-        let (client, endpoint) = (
-            local(),
-            endpoint(format!("https://shop.test:{port}"), |wire| {
+        let error = get(
+            &local(),
+            &endpoint(format!("https://shop.test:{port}"), |wire| {
+                wire.codec = codec;
                 wire.tls = Some(trusting(&authority));
-                wire.http = http;
             }),
-        );
-        // Several at once: while it is not known what the peer speaks, one dial serves or informs all.
-        let (one, two, three) = tokio::join!(get(&client, &endpoint), get(&client, &endpoint), get(&client, &endpoint));
-        for response in [one, two, three] {
-            assert_eq!(response.unwrap().body(), &format!("{expected:?} /item"), "{alpn:?} {http:?}");
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(error.kind(), Kind::Truncated, "{error}");
+    });
+}
+
+#[test]
+fn what_is_spoken_over_tls_is_agreed_on() {
+    check(async |codec| {
+        let authority = Authority::new();
+        for (alpn, http, expected) in [
+            (vec!["h2", "http/1.1"], HttpVersion::Auto, http::Version::HTTP_2),
+            (vec!["http/1.1"], HttpVersion::Auto, http::Version::HTTP_11),
+            (vec!["h2", "http/1.1"], HttpVersion::Http1, http::Version::HTTP_11),
+            (vec!["h2"], HttpVersion::Http2, http::Version::HTTP_2),
+        ] {
+            let acceptor = authority.acceptor("shop.test", false, &alpn, None);
+            let (listener, port) = listener().await;
+            tokio::spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    let stream = acceptor.accept(stream).await.unwrap();
+                    tokio::spawn(crate::client_http2::serve(stream));
+                }
+            });
+            let (client, endpoint) = (
+                local(),
+                endpoint(format!("https://shop.test:{port}"), |wire| {
+                    wire.tls = Some(trusting(&authority));
+                    wire.http = http;
+                    wire.codec = codec;
+                }),
+            );
+            // Several at once: while it is not known what the peer speaks, one dial serves or informs all.
+            let (one, two, three) = tokio::join!(get(&client, &endpoint), get(&client, &endpoint), get(&client, &endpoint));
+            for response in [one, two, three] {
+                assert_eq!(response.unwrap().body(), &format!("{expected:?} /item"), "{alpn:?} {http:?}");
+            }
         }
-    }
+    });
 }

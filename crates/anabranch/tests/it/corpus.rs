@@ -38,7 +38,14 @@ enum Expected {
 /// An answer to GET of a peer that then waits for the next request.
 fn case(name: &'static str, answer: impl Into<Vec<u8>>) -> Case {
     let expected = Expected::Refused(Kind::Protocol);
-    Case { name, method: Method::GET, answer: answer.into(), closes: false, expected, ours_alone: None }
+    Case {
+        name,
+        method: Method::GET,
+        answer: answer.into(),
+        closes: false,
+        expected,
+        ours_alone: None,
+    }
 }
 
 impl Case {
@@ -55,13 +62,21 @@ impl Case {
 
     /// It is accepted, and the connection serves on.
     fn gives(mut self, status: u16, body: impl Into<Vec<u8>>) -> Self {
-        self.expected = Expected::Answer { status, body: body.into(), is_kept: !self.closes };
+        self.expected = Expected::Answer {
+            status,
+            body: body.into(),
+            is_kept: !self.closes,
+        };
         self
     }
 
     /// It is accepted, and the connection is not used again.
     fn gives_once(mut self, status: u16, body: impl Into<Vec<u8>>) -> Self {
-        self.expected = Expected::Answer { status, body: body.into(), is_kept: false };
+        self.expected = Expected::Answer {
+            status,
+            body: body.into(),
+            is_kept: false,
+        };
         self
     }
 
@@ -84,10 +99,19 @@ impl Case {
     /// Gives the answer in these pieces to both codecs, and says what is wrong.
     fn check(&self, pieces: Vec<Vec<u8>>) -> Result<(), String> {
         let count = pieces.len();
-        let script = Script { method: self.method.clone(), pieces, closes: self.closes };
+        let script = Script {
+            method: self.method.clone(),
+            pieces,
+            closes: self.closes,
+        };
         let ours = paused(ask(Codec::Own, script.clone()));
         let hypers = paused(ask(Codec::Hyper, script));
-        self.judge(&ours, &hypers).map_err(|what| format!("`{}` in {count} pieces: {what}\n  ours: {ours:.200?}\n  hyper's: {hypers:.200?}", self.name))
+        self.judge(&ours, &hypers).map_err(|what| {
+            format!(
+                "`{}` in {count} pieces: {what}\n  ours: {ours:.200?}\n  hyper's: {hypers:.200?}",
+                self.name
+            )
+        })
     }
 
     fn judge(&self, ours: &Seen, hypers: &Seen) -> Result<(), String> {
@@ -109,7 +133,11 @@ impl Case {
 impl Expected {
     fn of(seen: &Seen) -> Self {
         match &seen.answer {
-            Ok(answer) => Expected::Answer { status: answer.status, body: answer.body.clone(), is_kept: seen.is_kept },
+            Ok(answer) => Expected::Answer {
+                status: answer.status,
+                body: answer.body.clone(),
+                is_kept: seen.is_kept,
+            },
             Err(error) => Expected::Refused(error.kind()),
         }
     }
@@ -160,7 +188,11 @@ fn whole_answers_are_taken_alike_or_refused_by_ours() {
 #[test]
 fn answers_that_come_byte_by_byte_are_taken_alike_or_refused_by_ours() {
     check_all(|case| {
-        let size = if case.answer.len() <= SMALL { 1 } else { case.answer.len() / 1000 + 1 };
+        let size = if case.answer.len() <= SMALL {
+            1
+        } else {
+            case.answer.len() / 1000 + 1
+        };
         vec![case.answer.chunks(size).map(<[u8]>::to_vec).collect()]
     });
 }
@@ -171,7 +203,8 @@ fn answers_cut_in_two_are_taken_alike_or_refused_by_ours() {
         let step = if case.answer.len() <= SMALL { 3 } else { case.answer.len() / 20 };
         // Each third is the turn of some, so that every kind of place is among them.
         let cuts = (1 + case.name.len() % 3..case.answer.len()).step_by(step);
-        cuts.map(|at| vec![case.answer[..at].to_vec(), case.answer[at..].to_vec()]).collect()
+        cuts.map(|at| vec![case.answer[..at].to_vec(), case.answer[at..].to_vec()])
+            .collect()
     });
 }
 
@@ -182,7 +215,11 @@ fn answers_in_random_pieces_are_taken_alike_or_refused_by_ours() {
 }
 
 fn in_pieces(mut answer: &[u8], random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
-    let most = if random.bool() { answer.len() / 100 + 8 } else { answer.len().max(1) };
+    let most = if random.bool() {
+        answer.len() / 100 + 8
+    } else {
+        answer.len().max(1)
+    };
     let mut pieces = Vec::new();
     while !answer.is_empty() {
         let (piece, rest) = answer.split_at(random.usize(1..=most).min(answer.len()));
@@ -195,8 +232,14 @@ fn in_pieces(mut answer: &[u8], random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
 #[test]
 fn answers_cut_off_anywhere_are_refused_by_both() {
     let whole: [(&[u8], &[u8]); 4] = [
-        (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", b"hello"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"3;x=\"y\"\r\nhel\r\n2\r\nlo\r\n0\r\nx-sum: 1\r\n\r\n"),
+        (
+            b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+            b"hello",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            b"3;x=\"y\"\r\nhel\r\n2\r\nlo\r\n0\r\nx-sum: 1\r\n\r\n",
+        ),
         (b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 5\r\n\r\n", b"hello"),
         (b"\r\nHTTP/1.1 204 No Content\r\nx: y\r\n\r\n", b""),
     ];
@@ -204,7 +247,11 @@ fn answers_cut_off_anywhere_are_refused_by_both() {
         let answer = [head, body].concat();
         for end in 0..answer.len() {
             let kind = if end < head.len() { Kind::Reset } else { Kind::Truncated };
-            case("cut off", &answer[..end]).closes().refused(kind).check(vec![answer[..end].to_vec()]).unwrap();
+            case("cut off", &answer[..end])
+                .closes()
+                .refused(kind)
+                .check(vec![answer[..end].to_vec()])
+                .unwrap();
         }
     }
 }

@@ -17,3 +17,7 @@ mod client_sockets;
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_server;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod redis_server;

@@ -34,7 +34,7 @@ fn a_source_says_of_each_key_what_it_expected() {
 routes: { GET /: { calls: { c: shop / } } }
 sources:
   shop: http://x
-  user: { url: [], in_flight: auto, rate: 5, pool: -1, http: 3, breaker: on }
+  user: { url: [], in_flight: auto, rate: 5, pool: -1, http: 3, wire: tcp, breaker: on }
   none: { queue: 1.5, queue_wait: 1 }
   some: { url: [http://x, 5], tls: { cert: x, kye: y }, headers: { X: 5, Z: $id }, timeout: 0s }
   db: { postgres: $env.PG }
@@ -47,7 +47,8 @@ sources:
          4:43 `rate` cannot be `5` (expected a rate `N/s` or `N/m`: write `5/s` or `5/m`)
          4:52 `pool` cannot be `-1` (expected a whole number from 0 to 100000)
          4:62 `http` cannot be `3` (expected `auto`, `1.1` or `2`)
-         4:65 unknown key `breaker`: not built yet (this version does not know it)
+         4:71 `wire` cannot be `tcp` (expected `own` or `hyper`)
+         4:76 unknown key `breaker`: not built yet (this version does not know it)
          5:3 source `none` has no `url` (expected `url: http://host:port`, or a list of them)
          5:18 `queue` cannot be `1.5` (expected a whole number from 0 to 1000000)
          5:35 `queue_wait` cannot be `1` (expected a duration with its unit `ms`, `s`, `m`, `h` or `d`: write `1s` or `1ms`)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{listed, lookup, read_clean, ACTIVITY};
-use crate::config::model::{ActionConfig, HttpConfig, ReplyConfig, SlashConfig};
+use crate::config::model::{ActionConfig, HttpConfig, ReplyConfig, SlashConfig, WireConfig};
 use crate::config::{compile, keys, read, Faults, MapLookup, Node, NodeKind, Style};
 
 #[test]
@@ -58,6 +58,7 @@ sources:
     pass: [Cookie]
     headers: { X-Key: "k-${env.SECRET}", X-Price: "5 $$" }
     http: 1.1
+    wire: hyper
     tls: { ca: $file.certs/ca.pem, cert: $file.certs/ca.pem, key: $file.certs/ca.pem, server_name: shop }
     timeout: 2s
 routes:
@@ -104,6 +105,7 @@ routes:
         (source.rate.as_ref().unwrap().value, source.http.as_ref().unwrap().value),
         (0.5, HttpConfig::Http1)
     );
+    assert_eq!(source.wire.as_ref().unwrap().value, WireConfig::Hyper);
     assert_eq!(source.tls.as_ref().unwrap().ca.as_ref().unwrap().value, "PEM");
     assert_eq!(source.settings.timeout.as_ref().unwrap().value, Duration::from_secs(2));
     let route = &config.routes[0];
@@ -174,8 +176,9 @@ fn reference_page() -> String {
 }
 
 #[test]
-fn every_file_on_the_reference_page_compiles() {
-    let page = reference_page();
+fn every_file_on_the_reference_page_and_in_the_guide_to_lists_compiles() {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/lists.md")).unwrap();
+    let page = reference_page() + &guide;
     let files: Vec<&str> = page
         .split("```yaml\n")
         .skip(1)
@@ -189,7 +192,7 @@ fn every_file_on_the_reference_page_compiles() {
         .with_file("shop.token", "t\n")
         .with_file("certs/ca.pem", &certificate());
     for file in files {
-        compile("docs/reference/config.md", file, &lookup).unwrap_or_else(|faults| panic!("{file}\n{faults}"));
+        compile("docs", file, &lookup).unwrap_or_else(|faults| panic!("{file}\n{faults}"));
     }
 }
 

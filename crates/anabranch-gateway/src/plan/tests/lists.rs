@@ -33,16 +33,28 @@ fn what_adds_to_a_part_is_none_and_the_account_tells_of_it() {
     assert_eq!((list(&route, 2).width, list(&route, 2).max_items), (2, 1000));
     assert!(matches!(list(&route, 3).kind, ListKind::Each { when_by_item: true }));
     assert!(matches!(list(&route, 4).kind, ListKind::Each { when_by_item: false }));
-    let ListKind::Batch(matching) = &list(&route, 2).kind else { panic!("a batch") };
-    let expected = Matching::Field { list: vec![field("teams")], key: vec![field("ref"), field("id")] };
+    let ListKind::Batch(matching) = &list(&route, 2).kind else {
+        panic!("a batch")
+    };
+    let expected = Matching::Field {
+        list: vec![field("teams")],
+        key: vec![field("ref"), field("id")],
+    };
     assert_eq!(*matching, expected);
 }
 
 #[test]
 fn a_reply_that_does_not_hold_the_target_does_not_tell_of_what_adds_to_it() {
     let calls = format!("{PAGE}      names: {{ value: \"$posts.items[].author.name\" }}\n");
-    let route = plan(&graph("    reply: { only: names }\n", &calls.replace(", into: \"posts.items[].meta.media\"", "").replace("get: shop /media", "post: shop /media")
-        .replace("      teams:", "      #"))).routes.remove(0);
+    let route = plan(&graph(
+        "    reply: { only: names }\n",
+        &calls
+            .replace(", into: \"posts.items[].meta.media\"", "")
+            .replace("get: shop /media", "post: shop /media")
+            .replace("      teams:", "      #"),
+    ))
+    .routes
+    .remove(0);
     assert_eq!(route.parts, [3]);
     assert!(!route.calls[1].is_told && route.calls[3].is_told);
 }
@@ -57,7 +69,10 @@ fn what_goes_to_a_place_waits_for_the_call_that_fills_it() {
     // A call's own place is for itself what was there before.
     assert_eq!(waits, [&[][..], &[0], &[1], &[0], &[1], &[2], &[0], &[0], &[0]]);
     let roots: Vec<Root> = route.calls[4..].iter().map(|call| call.references()[0].root.clone()).collect();
-    assert_eq!(roots, [Root::Joined(1), Root::Joined(2), Root::Call(0), Root::Call(0), Root::Call(0)]);
+    assert_eq!(
+        roots,
+        [Root::Joined(1), Root::Joined(2), Root::Call(0), Root::Call(0), Root::Call(0)]
+    );
     let entered: Vec<bool> = (1..4).map(|call| list(&route, call).is_entered).collect();
     assert_eq!(entered, [true, true, false]);
     assert_eq!(route.levels(), [0, 1, 2, 1, 2, 3, 1, 1, 1]);
@@ -65,7 +80,9 @@ fn what_goes_to_a_place_waits_for_the_call_that_fills_it() {
 
 #[test]
 fn in_a_reply_everything_is_seen_with_what_was_added() {
-    let route = plan(&graph("    reply: { value: { names: \"$posts.items[].author.name\" } }\n", PAGE)).routes.remove(0);
+    let route = plan(&graph("    reply: { value: { names: \"$posts.items[].author.name\" } }\n", PAGE))
+        .routes
+        .remove(0);
     let Reply::Value(value) = &route.reply else { panic!("a value") };
     assert_eq!(value.references()[0].root, Root::Call(0));
     assert_eq!(route.parts, [0]);
@@ -74,13 +91,25 @@ fn in_a_reply_everything_is_seen_with_what_was_added() {
 
 #[test]
 fn an_item_of_a_parameter_stands_in_a_path_like_the_parameter() {
-    let route = plan(&with_call("{ each: $tag, get: shop /tags/$it, headers: { X-A: $it } }")).routes.remove(0);
+    let route = plan(&with_call("{ each: $tag, get: shop /tags/$it, headers: { X-A: $it } }"))
+        .routes
+        .remove(0);
     let in_path: Vec<bool> = route.params.iter().map(|param| param.in_path).collect();
     assert_eq!(in_path, [false, false, false, true]);
-    let route = plan(&with_call("{ batch: $tag, get: \"shop /tags?t=$keys\", match: \"[].key\" }")).routes.remove(0);
+    let route = plan(&with_call("{ batch: $tag, get: \"shop /tags?t=$keys\", match: \"[].key\" }"))
+        .routes
+        .remove(0);
     assert!(!route.params[3].in_path);
-    let ListKind::Batch(matching) = &list(&route, 0).kind else { panic!("a batch") };
-    assert_eq!(*matching, Matching::Field { list: Vec::new(), key: vec![field("key")] });
+    let ListKind::Batch(matching) = &list(&route, 0).kind else {
+        panic!("a batch")
+    };
+    assert_eq!(
+        *matching,
+        Matching::Field {
+            list: Vec::new(),
+            key: vec![field("key")]
+        }
+    );
 }
 
 #[test]
@@ -90,14 +119,25 @@ fn items_and_keys_have_their_names_where_requests_are_made() {
         let text = routes(&format!("  POST /x:\n    calls:\n      c: {}\n", keys.replace("XXX", what)));
         check_says(&text, &format!("{fault}: `{}` has no meaning here", fault.trim_matches('`')));
     }
-    let route = plan(&with_call("{ each: \"$tag[]\", get: shop /x/$it, when: $it == \"a\", else: { of: $it } }")).routes.remove(0);
-    let Some(Otherwise::Value { value, .. }) = &route.calls[0].otherwise else { panic!("a value") };
+    let route = plan(&with_call(
+        "{ each: \"$tag[]\", get: shop /x/$it, when: $it == \"a\", else: { of: $it } }",
+    ))
+    .routes
+    .remove(0);
+    let Some(Otherwise::Value { value, .. }) = &route.calls[0].otherwise else {
+        panic!("a value")
+    };
     assert_eq!(value.references()[0].root, Root::It);
 }
 
 #[test]
 fn places_that_do_not_fit_are_faults() {
-    let other = |into: &str| graph("", &format!("{PAGE}      c: {{ each: \"$posts.items[]\", get: shop /x/$it.id, into: \"{into}\" }}\n"));
+    let other = |into: &str| {
+        graph(
+            "",
+            &format!("{PAGE}      c: {{ each: \"$posts.items[]\", get: shop /x/$it.id, into: \"{into}\" }}\n"),
+        )
+    };
     for (into, what) in [
         ("posts.items[].author", "`authors` adds to the same place"),
         ("posts.items[].author.team", "`authors` adds to the same place"),

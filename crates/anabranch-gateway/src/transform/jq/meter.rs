@@ -308,7 +308,7 @@ mod tests {
     fn recursion_is_cut_before_the_stack_ends() {
         fn deeper(levels: u64) -> u64 {
             term(None);
-            std::hint::black_box(deeper(levels + 1)) + 1
+            if levels == u64::MAX { 0 } else { std::hint::black_box(deeper(levels + 1)) + 1 }
         }
         let limits = Limits { steps: None, ..ROOM };
         assert_eq!(cut_of(within(&limits, || deeper(0))), Cut::Recursion);

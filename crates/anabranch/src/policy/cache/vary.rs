@@ -121,18 +121,19 @@ impl fmt::Debug for VaryIndex {
 }
 
 fn with_named(base: &KeyParts, names: &[Box<str>], passed: &[(&str, &[u8])]) -> CacheKey {
-    let add = |key: KeyParts, name: &Box<str>| {
-        let mut values = passed
-            .iter()
-            .filter(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| *value)
-            .peekable();
-        if values.peek().is_none() {
-            return key.header(name, None);
+    let mut parts = base.clone();
+    for name in names {
+        let values = passed.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let mut is_missing = true;
+        for (_, value) in values {
+            parts = parts.header(name, Some(value));
+            is_missing = false;
         }
-        values.fold(key, |key, value| key.header(name, Some(value)))
-    };
-    names.iter().fold(base.clone(), add).key()
+        if is_missing {
+            parts = parts.header(name, None);
+        }
+    }
+    parts.key()
 }
 
 fn with_all(base: &KeyParts, passed: &[(&str, &[u8])]) -> CacheKey {

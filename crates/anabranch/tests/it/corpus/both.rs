@@ -52,7 +52,12 @@ pub(crate) async fn ask(codec: Codec, script: Script) -> Seen {
     let played = Duration::from_millis(script.pieces.len() as u64 + 10);
     let dial = Arc::new(Stage(Mutex::new(Some(script))));
     let client = Client::builder().dial(dial).build();
-    let settings = WireSettings { codec, max_lifetime: Duration::from_secs(3600), idle_timeout: Duration::from_secs(3600), ..WireSettings::default() };
+    let settings = WireSettings {
+        codec,
+        max_lifetime: Duration::from_secs(3600),
+        idle_timeout: Duration::from_secs(3600),
+        ..WireSettings::default()
+    };
     let endpoint = Endpoint::new("http://shop.test", settings).expect("the URL is right");
     let started = tokio::time::Instant::now();
     let (answer, _) = exchange(&client, &endpoint, method, played).await;
@@ -60,7 +65,11 @@ pub(crate) async fn ask(codec: Codec, script: Script) -> Seen {
     sleep(until.left()).await;
     let (next, is_kept) = exchange(&client, &endpoint, Method::GET, played).await;
     let next = next.unwrap_or_else(|error| panic!("{codec:?}: the next request failed: {error}"));
-    assert_eq!((next.status, &next.body[..]), (200, &b"hello"[..]), "{codec:?}: what the next request got");
+    assert_eq!(
+        (next.status, &next.body[..]),
+        (200, &b"hello"[..]),
+        "{codec:?}: what the next request got"
+    );
     assert_eq!(client.counts().repeated, 0, "{codec:?}: a request was repeated");
     Seen { answer, is_kept }
 }
@@ -83,11 +92,17 @@ async fn exchange(client: &Client, endpoint: &Endpoint, method: Method, played: 
     let exchange = client.exchange(endpoint, &request, &limits, &marks, &mut timings);
     // Far less than what ends an idle connection, far more than a play takes.
     let bounded = Deadline::after(played + Duration::from_secs(60)).bound(exchange).await;
-    let answer = bounded.unwrap_or_else(|_elapsed| Err(CallError::new(Kind::Timeout, "the client waits"))).map(|response| {
-        let mut headers: Vec<_> = response.headers().map(|(name, value)| (name.to_string(), value.to_vec())).collect();
-        headers.sort_by(|(name, _), (other, _)| name.cmp(other));
-        Answer { status: response.status(), headers, body: response.body().to_vec() }
-    });
+    let answer = bounded
+        .unwrap_or_else(|_elapsed| Err(CallError::new(Kind::Timeout, "the client waits")))
+        .map(|response| {
+            let mut headers: Vec<_> = response.headers().map(|(name, value)| (name.to_string(), value.to_vec())).collect();
+            headers.sort_by(|(name, _), (other, _)| name.cmp(other));
+            Answer {
+                status: response.status(),
+                headers,
+                body: response.body().to_vec(),
+            }
+        });
     (answer, timings.reused)
 }
 
@@ -95,12 +110,21 @@ async fn exchange(client: &Client, endpoint: &Endpoint, method: Method, played: 
 struct Stage(Mutex<Option<Script>>);
 
 impl Dial for Stage {
-    fn dial<'a>(&'a self, _host: &'a str, _port: u16, _limits: DialLimits) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
+    fn dial<'a>(
+        &'a self,
+        _host: &'a str,
+        _port: u16,
+        _limits: DialLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
         Box::pin(async {
-            let (ours, theirs) = duplex(64 << 10);
+            let (ours, theirs) = duplex(16 << 10);
             let script = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
             tokio::spawn(play(theirs, script));
-            Ok(Dialled { stream: Stream::Boxed(Box::new(ours)), dns: None, connect: None })
+            Ok(Dialled {
+                stream: Stream::Boxed(Box::new(ours)),
+                dns: None,
+                connect: None,
+            })
         })
     }
 }

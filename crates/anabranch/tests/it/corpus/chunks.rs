@@ -23,12 +23,19 @@ pub(super) fn cases() -> Vec<Case> {
         hello("some chunks", b"1\r\nh\r\n3\r\nell\r\n1\r\no\r\n0\r\n\r\n"),
         case("no chunk", with("0\r\n\r\n")).gives(200, ""),
         case("many chunks of one byte", with(format!("{}0\r\n\r\n", "1\r\na\r\n".repeat(300)))).gives(200, "a".repeat(300)),
-        case("sizes in either case", with(format!("a\r\n{0}\r\nA\r\n{0}\r\n0\r\n\r\n", "0123456789"))).gives(200, "01234567890123456789"),
+        case(
+            "sizes in either case",
+            with(format!("a\r\n{0}\r\nA\r\n{0}\r\n0\r\n\r\n", "0123456789")),
+        )
+        .gives(200, "01234567890123456789"),
         case("data that looks like chunks", with("a\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n")).gives(200, "0\r\n\r\n0\r\n\r\n"),
         hello("zeros before a size", b"0005\r\nhello\r\n0000\r\n\r\n"),
-        case("more zeros before a size than a number has", with(format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(20))))
-            .refused(Protocol)
-            .ours_alone("a size has 16 digits, zeros among them"),
+        case(
+            "more zeros before a size than a number has",
+            with(format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(20))),
+        )
+        .refused(Protocol)
+        .ours_alone("a size has 16 digits, zeros among them"),
         refused("a size above 64 bits", b"10000000000000000\r\nhello\r\n0\r\n\r\n"),
         refused("a size that wraps to 5", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
         case("a size of all that 64 bits hold", with("ffffffffffffffff\r\nhello\r\n0\r\n\r\n")).refused(TooLarge),
@@ -50,9 +57,12 @@ pub(super) fn cases() -> Vec<Case> {
         hello("blanks behind a size", b"5 \t \r\nhello\r\n0 \r\n\r\n"),
         refused("a digit behind the blanks", b"5 0\r\nhello\r\n0\r\n\r\n"),
         refused("text behind the blanks", b"5 x\r\nhello\r\n0\r\n\r\n"),
-        case("blanks without end", with(format!("5{}\r\nhello\r\n0\r\n\r\n", " ".repeat(20 << 10))))
-            .refused(Protocol)
-            .ours_alone("blanks count like an extension"),
+        case(
+            "blanks without end",
+            with(format!("5{}\r\nhello\r\n0\r\n\r\n", " ".repeat(20 << 10))),
+        )
+        .refused(Protocol)
+        .ours_alone("blanks count like an extension"),
         // Extensions
         hello("an extension", b"5;x=y\r\nhello\r\n0;z\r\n\r\n"),
         hello("an extension in blanks", b"5 ; x = y \r\nhello\r\n0\r\n\r\n"),
@@ -96,8 +106,14 @@ pub(super) fn cases() -> Vec<Case> {
         cut("the end before any chunk", b""),
         case("no last chunk yet", with("5\r\nhello\r\n")).waits(),
         case("no last line yet", with("5\r\nhello\r\n0\r\n")).waits(),
-        case("whole, and the end", with("5\r\nhello\r\n0\r\n\r\n")).closes().gives_once(200, "hello"),
-        case("whole, and close", b"HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").gives_once(200, "hello"),
+        case("whole, and the end", with("5\r\nhello\r\n0\r\n\r\n"))
+            .closes()
+            .gives_once(200, "hello"),
+        case(
+            "whole, and close",
+            b"HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        )
+        .gives_once(200, "hello"),
         case("bytes behind the chunks", with("5\r\nhello\r\n0\r\n\r\nx")).gives_once(200, "hello"),
         case("an empty line behind the chunks", with("5\r\nhello\r\n0\r\n\r\n\r\n")).gives_once(200, "hello"),
         case("a chunk behind the chunks", with("5\r\nhello\r\n0\r\n\r\n5\r\nhello\r\n0\r\n\r\n")).gives_once(200, "hello"),
@@ -109,7 +125,9 @@ pub(super) fn cases() -> Vec<Case> {
         case("100 trailers", trailers(100)).gives(200, "hello"),
         case("101 trailers", trailers(101)).refused(Protocol),
         case("a trailer of 10 KiB", trailer(10 << 10)).gives(200, "hello"),
-        case("a trailer of 20 KiB", trailer(20 << 10)).refused(Protocol).ours_alone("trailers count like extensions, 16 KiB together"),
+        case("a trailer of 20 KiB", trailer(20 << 10))
+            .refused(Protocol)
+            .ours_alone("trailers count like extensions, 16 KiB together"),
         case("a trailer of 70 KiB", trailer(70 << 10)).refused(Protocol),
         refused("a trailer without a colon", b"5\r\nhello\r\n0\r\nx\r\n\r\n"),
         refused("a trailer without a name", b"5\r\nhello\r\n0\r\n: y\r\n\r\n"),
@@ -119,7 +137,11 @@ pub(super) fn cases() -> Vec<Case> {
         refused("a trailer with NUL", b"5\r\nhello\r\n0\r\nx: \0\r\n\r\n"),
         refused("a trailer with high bytes in its name", b"5\r\nhello\r\n0\r\n\xc3\xa4: y\r\n\r\n"),
         refused("a trailer with a return alone", b"5\r\nhello\r\n0\r\nx: y\rz\r\n\r\n"),
-        case("a trailer that ends with a line feed alone", with("5\r\nhello\r\n0\r\nx: y\nz: a\r\n\r\n")).refused(Protocol),
+        case(
+            "a trailer that ends with a line feed alone",
+            with("5\r\nhello\r\n0\r\nx: y\nz: a\r\n\r\n"),
+        )
+        .refused(Protocol),
         case("a line feed alone before the trailers", with("5\r\nhello\r\n0\r\n\nx: y\r\n\r\n"))
             .refused(Protocol)
             .ours_alone("readers differ on whether a line feed alone ends a line"),

@@ -12,7 +12,10 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x20\x05\x29\x00\x00hello";
 
 /// An answer with this coding and the length of its body.
 fn coded(coding: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -48,16 +51,34 @@ pub(super) fn cases() -> Vec<Case> {
         hello("an empty coding", "", b"hello"),
         case("two members of gzip", coded("gzip", &GZIP.repeat(2))).gives(200, "hellohello"),
         case("an empty body of gzip", coded("gzip", b"")).gives(200, ""),
-        case("gzip in chunks", with("content-encoding: gzip\r\ntransfer-encoding: chunked", &in_chunks)).gives(200, "hello"),
-        case("gzip until the end", with("content-encoding: gzip", GZIP)).closes().gives_once(200, "hello"),
-        case("gzip in the way of identity", with("content-encoding: gzip\r\ncontent-encoding: identity\r\ncontent-length: 25", GZIP)).gives(200, "hello"),
+        case(
+            "gzip in chunks",
+            with("content-encoding: gzip\r\ntransfer-encoding: chunked", &in_chunks),
+        )
+        .gives(200, "hello"),
+        case("gzip until the end", with("content-encoding: gzip", GZIP))
+            .closes()
+            .gives_once(200, "hello"),
+        case(
+            "gzip in the way of identity",
+            with("content-encoding: gzip\r\ncontent-encoding: identity\r\ncontent-length: 25", GZIP),
+        )
+        .gives(200, "hello"),
         case("a gzip body that nobody called so", with("content-length: 25", GZIP)).gives(200, GZIP),
         // More than one layer
         broken("gzip twice in a list", "gzip, gzip", GZIP),
         broken("gzip, br", "gzip, br", GZIP),
         broken("gzip, identity", "gzip, identity", GZIP),
-        case("gzip twice", with("content-encoding: gzip\r\ncontent-encoding: gzip\r\ncontent-length: 25", GZIP)).refused(Decode),
-        case("gzip and br", with("content-encoding: gzip\r\ncontent-encoding: br\r\ncontent-length: 25", GZIP)).refused(Decode),
+        case(
+            "gzip twice",
+            with("content-encoding: gzip\r\ncontent-encoding: gzip\r\ncontent-length: 25", GZIP),
+        )
+        .refused(Decode),
+        case(
+            "gzip and br",
+            with("content-encoding: gzip\r\ncontent-encoding: br\r\ncontent-length: 25", GZIP),
+        )
+        .refused(Decode),
         // None that was asked for
         broken("compress", "compress", b"hello"),
         broken("aws-chunked", "aws-chunked", b"hello"),
@@ -69,7 +90,11 @@ pub(super) fn cases() -> Vec<Case> {
         broken("gzip cut off", "gzip", &GZIP[..20]),
         broken("gzip cut off in its head", "gzip", &GZIP[..4]),
         broken("gzip with text behind it", "gzip", &[GZIP, b"hello"].concat()),
-        broken("gzip with another sum", "gzip", &[&GZIP[..GZIP.len() - 8], &[0; 4], &GZIP[GZIP.len() - 4..]].concat()),
+        broken(
+            "gzip with another sum",
+            "gzip",
+            &[&GZIP[..GZIP.len() - 8], &[0; 4], &GZIP[GZIP.len() - 4..]].concat(),
+        ),
         broken("brotli that is none", "br", b"\xff\xff\xff\xff"),
         broken("brotli cut off", "br", &BROTLI[..5]),
         broken("zstd that is none", "zstd", b"hello"),

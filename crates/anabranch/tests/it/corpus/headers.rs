@@ -70,8 +70,12 @@ pub(super) fn cases() -> Vec<Case> {
         refused("a line feed alone between lines", b"x: a\ny: b").ours_alone(BARE_FEED),
         refused("a line feed alone behind an empty value", b"x:\ny: b").ours_alone(BARE_FEED),
         refused("a line feed alone behind a value of blanks", b"x: \ny: b").ours_alone(BARE_FEED),
-        case("an empty line before the length", with("x: y\r\n")).closes().gives_once(200, "content-length: 5\r\n\r\nhello"),
-        case("no header at all", b"HTTP/1.1 200 OK\r\n\r\nhello").closes().gives_once(200, "hello"),
+        case("an empty line before the length", with("x: y\r\n"))
+            .closes()
+            .gives_once(200, "content-length: 5\r\n\r\nhello"),
+        case("no header at all", b"HTTP/1.1 200 OK\r\n\r\nhello")
+            .closes()
+            .gives_once(200, "hello"),
         // The connection
         once("connection close", b"connection: close"),
         once("connection close in capitals", b"Connection: CLOSE"),
@@ -88,11 +92,20 @@ pub(super) fn cases() -> Vec<Case> {
         alike("keep-alive with a timeout", b"keep-alive: timeout=60, max=3"),
         alike("keep-alive that is no timeout", b"keep-alive: yes"),
         alike("keep-alive with a negative timeout", b"keep-alive: timeout=-5"),
-        alike("keep-alive for longer than there is time", b"keep-alive: timeout=18446744073709551615"),
-        alike("keep-alive for longer than a number holds", b"keep-alive: timeout=99999999999999999999999"),
+        alike(
+            "keep-alive for longer than there is time",
+            b"keep-alive: timeout=18446744073709551615",
+        ),
+        alike(
+            "keep-alive for longer than a number holds",
+            b"keep-alive: timeout=99999999999999999999999",
+        ),
         once("keep-alive for no time", b"keep-alive: timeout=0"),
         once("keep-alive for one second", b"keep-alive: timeout=1"),
-        once("keep-alive twice, none of them long", b"keep-alive: timeout=60\r\nkeep-alive: timeout=1"),
+        once(
+            "keep-alive twice, none of them long",
+            b"keep-alive: timeout=60\r\nkeep-alive: timeout=1",
+        ),
         // Sizes
         case("100 headers", many(100)).gives(200, "hello"),
         case("101 headers", many(101)).refused(Protocol),
@@ -100,8 +113,16 @@ pub(super) fn cases() -> Vec<Case> {
         case("a head of 64 KiB", of_size(64 << 10)).gives(200, "hello"),
         case("a head of a byte more", of_size((64 << 10) + 1)).refused(Protocol),
         case("a head of 200 KiB", of_size(200 << 10)).refused(Protocol),
-        case("a head without end", [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'y'; 64 << 10]].concat()).refused(Protocol),
-        case("a name without end", [b"HTTP/1.1 200 OK\r\n".to_vec(), vec![b'y'; 64 << 10]].concat()).refused(Protocol),
+        case(
+            "a head without end",
+            [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'y'; 64 << 10]].concat(),
+        )
+        .refused(Protocol),
+        case(
+            "a name without end",
+            [b"HTTP/1.1 200 OK\r\n".to_vec(), vec![b'y'; 64 << 10]].concat(),
+        )
+        .refused(Protocol),
         case("empty lines without end", b"\r\n".repeat(32 << 10)).refused(Protocol),
     ];
     cases.push(case("a name of 60 KiB", with(format!("{}: x", "n".repeat(60 << 10)))).gives(200, "hello"));

@@ -18,16 +18,30 @@ pub(super) fn cases() -> Vec<Case> {
         case("a length of 0", with(b"content-length: 0", b"")).gives(200, ""),
         case("a length in capitals", with(b"CONTENT-LENGTH: 5", b"hello")).gives(200, "hello"),
         case("a length with zeros before it", with(b"content-length: 005", b"hello")).gives(200, "hello"),
-        case("a length with many zeros before it", with(b"content-length: 0000000000000000000000000000000000005", b"hello")).gives(200, "hello"),
+        case(
+            "a length with many zeros before it",
+            with(b"content-length: 0000000000000000000000000000000000005", b"hello"),
+        )
+        .gives(200, "hello"),
         case("a length in blanks", with(b"content-length: \t 5 \t ", b"hello")).gives(200, "hello"),
-        case("a length longer than what comes", with(b"content-length: 6", b"hello")).closes().refused(Truncated),
+        case("a length longer than what comes", with(b"content-length: 6", b"hello"))
+            .closes()
+            .refused(Truncated),
         case("a length longer than what has come", with(b"content-length: 6", b"hello")).waits(),
         case("a length shorter than what comes", with(b"content-length: 4", b"hello")).gives_once(200, "hell"),
         case("a length above the cap", with(b"content-length: 99999999999", b"hello")).refused(TooLarge),
         case("a length of a byte above the cap", with(b"content-length: 8388609", b"hello")).refused(TooLarge),
-        case("a length of all that 64 bits hold but two", with(b"content-length: 18446744073709551613", b"hello")).refused(TooLarge),
+        case(
+            "a length of all that 64 bits hold but two",
+            with(b"content-length: 18446744073709551613", b"hello"),
+        )
+        .refused(TooLarge),
         case("a length above 64 bits", with(b"content-length: 18446744073709551616", b"hello")).refused(Protocol),
-        case("a length far above 64 bits", with(b"content-length: 99999999999999999999999999999999", b"hello")).refused(Protocol),
+        case(
+            "a length far above 64 bits",
+            with(b"content-length: 99999999999999999999999999999999", b"hello"),
+        )
+        .refused(Protocol),
         refused("an empty length", b"content-length:"),
         refused("a length with plus", b"content-length: +5"),
         refused("a length with minus", b"content-length: -5"),
@@ -43,7 +57,9 @@ pub(super) fn cases() -> Vec<Case> {
         refused("a length with high bytes", b"content-length: 5\xa0"),
         refused("a length with NUL", b"content-length: 5\0"),
         refused("a blank before the colon of a length", b"content-length : 5"),
-        case("a length by another name", with(b"content_length: 3", b"hello")).closes().gives_once(200, "hello"),
+        case("a length by another name", with(b"content_length: 3", b"hello"))
+            .closes()
+            .gives_once(200, "hello"),
         // Two lengths
         refused("two lengths", b"content-length: 5\r\ncontent-length: 6"),
         refused("two lengths in other order", b"content-length: 6\r\ncontent-length: 5"),
@@ -74,7 +90,10 @@ pub(super) fn cases() -> Vec<Case> {
         refused_chunks("chunked folded", b"transfer-encoding:\r\n chunked"),
         refused_chunks("chunked with a blank before the colon", b"transfer-encoding : chunked"),
         refused_chunks("gzip, chunked", b"transfer-encoding: gzip, chunked"),
-        refused_chunks("gzip and chunked in two lines", b"transfer-encoding: gzip\r\ntransfer-encoding: chunked"),
+        refused_chunks(
+            "gzip and chunked in two lines",
+            b"transfer-encoding: gzip\r\ntransfer-encoding: chunked",
+        ),
         refused_chunks("chunked, gzip", b"transfer-encoding: chunked, gzip"),
         refused_chunks("chunked, identity", b"transfer-encoding: chunked, identity"),
         refused_chunks("identity, chunked", b"transfer-encoding: identity, chunked"),
@@ -82,13 +101,23 @@ pub(super) fn cases() -> Vec<Case> {
         refused("identity alone", b"transfer-encoding: identity"),
         refused("an empty transfer coding", b"transfer-encoding:"),
         refused("a transfer coding to HEAD", b"transfer-encoding: gzip").to_head(),
-        case("chunked by another name", with(b"transfer_encoding: chunked", b"5\r\n")).closes().gives_once(200, "5\r\n"),
+        case("chunked by another name", with(b"transfer_encoding: chunked", b"5\r\n"))
+            .closes()
+            .gives_once(200, "5\r\n"),
         // A length and a transfer coding
         refused_chunks("a length and chunked", b"content-length: 5\r\ntransfer-encoding: chunked"),
         refused_chunks("chunked and a length", b"transfer-encoding: chunked\r\ncontent-length: 5"),
-        refused_chunks("chunked and a length that fits", b"transfer-encoding: chunked\r\ncontent-length: 15"),
+        refused_chunks(
+            "chunked and a length that fits",
+            b"transfer-encoding: chunked\r\ncontent-length: 15",
+        ),
         refused_chunks("chunked and a length of 0", b"transfer-encoding: chunked\r\ncontent-length: 0"),
         refused("a length and identity", b"content-length: 5\r\ntransfer-encoding: identity"),
-        case("a length and chunked to HEAD", with(b"content-length: 5\r\ntransfer-encoding: chunked", b"")).to_head().refused(Protocol),
+        case(
+            "a length and chunked to HEAD",
+            with(b"content-length: 5\r\ntransfer-encoding: chunked", b""),
+        )
+        .to_head()
+        .refused(Protocol),
     ]
 }

@@ -26,6 +26,7 @@ pub(super) use number::Number;
 pub(super) use object::{Key, Object};
 pub(super) use read::{read, read_bytes};
 pub(super) use text::Text;
+pub(super) use update::without;
 pub(super) use write::{Unwritable, write};
 
 /// Levels of lists and objects inside one another that a program may make; a document has 64 at the most.

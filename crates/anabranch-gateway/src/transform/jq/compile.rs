@@ -1,0 +1,279 @@
+//! The text of a program becomes something that runs, or faults with their places in the text.
+//!
+//! The interpreter's reader and compiler call themselves for each level of a program, and a program of nothing but parentheses would
+//! overflow the stack. So programs are bounded in length, brackets and words, and compiled on a thread with room for the deepest one
+//! within these bounds, which ends before this returns.
+
+use std::ops::Range;
+use std::thread;
+
+use jaq_core::Compiler;
+use jaq_core::compile::{Undefined, Filter};
+use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
+use jaq_core::load::parse::{self, Def, Parser, Term};
+use jaq_core::load::{Arena, File, Loader};
+use jaq_core::path::{Opt, Part};
+
+use super::engine::{self, Engine};
+use super::names::{self, looks_at_input};
+use super::recursion::without_tails;
+use crate::config::nearest;
+use crate::plan::model::Hop;
+
+/// Bytes of a program.
+const TEXT_MAX: usize = 32 << 10;
+/// Brackets inside one another.
+const BRACKETS_MAX: usize = 250;
+/// Words, numbers, texts and signs of a program.
+const TOKENS_MAX: usize = 5_000;
+/// Deepest programs within these bounds took less than half of it without optimisation.
+const STACK: usize = 64 << 20;
+/// The name under which a program stands beside the definitions; no program has a reason to call it.
+const MAIN: &str = "__program__";
+
+/// A program that can be run.
+pub(super) struct Program {
+    /// Terms and the place to begin.
+    pub(super) filter: Filter<jaq_core::Native<Engine>>,
+}
+
+/// What was found in the text of a program.
+pub(super) struct Compiled {
+    /// What runs.
+    pub(super) program: Program,
+    /// What it is where it only picks something out, so that nothing has to run.
+    pub(super) path: Option<Path>,
+    /// Its free variables in the order written, each once, without the dollar.
+    pub(super) variables: Vec<FreeVariable>,
+    /// Whether it may look at its input.
+    pub(super) looks_at_input: bool,
+}
+
+/// `.a[0].b` or `$name.a[0].b`.
+pub(super) struct Path {
+    /// None for the input.
+    pub(super) variable: Option<String>,
+    pub(super) hops: Vec<Hop>,
+}
+
+/// A variable that somebody else must bind.
+#[derive(Clone, Debug)]
+pub(super) struct FreeVariable {
+    pub(super) name: String,
+    /// Where it stands, first use first.
+    pub(super) places: Vec<Range<usize>>,
+    /// The keys that are asked of it, where nothing else ever is.
+    pub(super) keys: Option<Vec<(String, Range<usize>)>>,
+}
+
+/// What is wrong with a program, and where in its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProgramFault {
+    pub(crate) at: Range<usize>,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+/// Compiles a program.
+///
+/// # Errors
+/// All faults that could be found at once; never none.
+pub(super) fn compile(text: &str) -> Result<Compiled, Vec<ProgramFault>> {
+    check_size(text).map_err(|fault| vec![fault])?;
+    let compiled = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("jq-compile".to_owned()).stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, || compile_here(text)).ok()?;
+        thread.join().ok()
+    });
+    compiled.unwrap_or_else(|| {
+        let message = "the program could not be compiled".to_owned();
+        let help = "the system gave no thread for it, or it is more than the compiler can bear".to_owned();
+        Err(vec![ProgramFault { at: 0..text.len(), message, help }])
+    })
+}
+
+fn check_size(text: &str) -> Result<(), ProgramFault> {
+    let fault = |at: Range<usize>, message: String| ProgramFault {
+        at,
+        message,
+        help: "a program in a config reshapes answers; what computes more belongs into a service".to_owned(),
+    };
+    if text.len() > TEXT_MAX {
+        return Err(fault(0..text.len(), format!("the program is longer than {TEXT_MAX} bytes")));
+    }
+    // Brackets inside of texts count as well, which is no loss: so many in a row mean nothing good there either.
+    let mut open = 0usize;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > BRACKETS_MAX {
+            return Err(fault(at..at + 1, format!("more than {BRACKETS_MAX} brackets inside one another")));
+        }
+    }
+    Ok(())
+}
+
+fn compile_here(text: &str) -> Result<Compiled, Vec<ProgramFault>> {
+    let place = |part: &str| place(text, part);
+    let tokens = Lexer::new(text).lex().map_err(|errors| errors.into_iter().map(|error| lex_fault(text, error)).collect::<Vec<_>>())?;
+    if count(&tokens) > TOKENS_MAX {
+        return Err(vec![ProgramFault {
+            at: 0..text.len(),
+            message: format!("the program has more than {TOKENS_MAX} words and signs"),
+            help: "a program in a config reshapes answers; what computes more belongs into a service".to_owned(),
+        }]);
+    }
+    let term = Parser::new(&tokens).parse(|parser| parser.term());
+    let mut term = term.map_err(|errors| errors.into_iter().map(|error| parse_fault(text, error)).collect::<Vec<_>>())?;
+    let free = names::free(&term);
+    let path = path(&term);
+    let looks_at_input = looks_at_input(&term);
+    without_tails(&mut term);
+    let variables: Vec<&str> = distinct(free.iter().map(|free| free.name));
+    let filter = build(text, term, &variables)?;
+    let variables = variables.iter().map(|name| {
+        let uses = || free.iter().filter(|free| free.name == *name);
+        let keys = uses().map(|free| free.key.map(|key| (key.to_owned(), place(key)))).collect();
+        FreeVariable {
+            name: name.trim_start_matches('$').to_owned(),
+            places: uses().map(|free| place(free.name)).collect(),
+            keys,
+        }
+    });
+    let variables = variables.collect();
+    Ok(Compiled {
+        program: Program { filter },
+        path,
+        variables,
+        looks_at_input,
+    })
+}
+
+/// Puts a program beside the definitions that it may use.
+fn build<'s>(text: &'s str, term: Term<&'s str>, variables: &[&'s str]) -> Result<Filter<jaq_core::Native<Engine>>, Vec<ProgramFault>> {
+    let main = Def {
+        name: MAIN,
+        args: Vec::new(),
+        body: term,
+    };
+    let arena = Arena::default();
+    let loader = Loader::new(engine::definitions().into_iter().chain([main]));
+    let modules = loader.load(&arena, File { code: MAIN, path: () });
+    let modules = modules.map_err(|_| Vec::new())?;
+    let compiler = Compiler::default().with_funs(engine::natives()).with_global_vars(variables.iter().copied());
+    compiler.compile(modules).map_err(|errors| {
+        let undefined = errors.into_iter().flat_map(|(_, undefined)| undefined);
+        undefined.map(|(name, what)| undefined_fault(text, name, &what)).collect()
+    })
+}
+
+fn distinct<'s>(names: impl Iterator<Item = &'s str>) -> Vec<&'s str> {
+    let mut distinct = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
+}
+
+/// A program that only picks something out by fixed keys.
+fn path(term: &Term<&str>) -> Option<Path> {
+    let start = |term: &Term<&str>| match term {
+        Term::Id => Some(None),
+        Term::Var(name) => Some(Some(name.trim_start_matches('$').to_owned())),
+        _ => None,
+    };
+    let Term::Path(first, parts) = term else {
+        let variable = start(term)?;
+        return Some(Path { variable, hops: Vec::new() });
+    };
+    let hops = parts.0.iter().map(|(part, optional)| match (part, optional) {
+        (Part::Index(Term::Num(digits)), Opt::Essential) => digits.parse().ok().map(Hop::Index),
+        (part, Opt::Essential) => names::key(part).map(|key| Hop::Field(key.to_owned())),
+        _ => None,
+    });
+    Some(Path {
+        variable: start(first)?,
+        hops: hops.collect::<Option<_>>()?,
+    })
+}
+
+fn count(tokens: &[Token<&str>]) -> usize {
+    let inside = |token: &Token<&str>| match &token.1 {
+        Tok::Block(tokens) => count(tokens),
+        Tok::Str(parts) => parts.iter().map(|part| if let StrPart::Term(token) = part { count(std::slice::from_ref(token)) } else { 1 }).sum(),
+        _ => 0,
+    };
+    tokens.iter().map(|token| 1 + inside(token)).sum()
+}
+
+/// Where a part of the text stands in it; the end of the text for one that is not of it.
+fn place(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    if start > text.len() || start + part.len() > text.len() {
+        return text.len()..text.len();
+    }
+    start..start + part.len()
+}
+
+fn lex_fault(text: &str, (expected, rest): lex::Error<&str>) -> ProgramFault {
+    if let lex::Expect::Delim(open) = &expected {
+        let message = format!("`{open}` is never closed");
+        return ProgramFault { at: place(text, open), message, help: format!("expected a {}", expected.as_str()) };
+    }
+    let start = place(text, rest).start;
+    let found = text[start..].chars().next();
+    let message = found.map_or("the program ends too early".to_owned(), |found| format!("`{found}` is not understood here"));
+    ProgramFault {
+        at: start..start + found.map_or(0, char::len_utf8),
+        message,
+        help: format!("expected a {}", expected.as_str()),
+    }
+}
+
+fn parse_fault(text: &str, (expected, found): parse::Error<&str, Option<&Token<&str>>>) -> ProgramFault {
+    let found = found.map(|token| place(text, token.as_str()));
+    let expected = match expected.as_str() {
+        "nothing" => "the end, or an operator such as `|`".to_owned(),
+        "term" => "a value or a filter".to_owned(),
+        word if word.contains(' ') || word.chars().all(char::is_alphabetic) && !is_keyword(word) => format!("a {word}"),
+        sign => format!("`{sign}`"),
+    };
+    let (at, message) = match found {
+        // Of something in brackets the opening one is shown.
+        Some(at) => {
+            let shown = text[at.clone()].lines().next().unwrap_or_default();
+            let shown: String = shown.chars().take(30).collect();
+            (at, format!("`{shown}` is not understood here"))
+        }
+        None => (text.trim_end().len()..text.len(), "the program ends too early".to_owned()),
+    };
+    let reserved = engine::why_missing(text[at.clone()].trim()).map(|why| format!("; {why}")).unwrap_or_default();
+    ProgramFault { at, message, help: format!("expected {expected}{reserved}") }
+}
+
+fn is_keyword(word: &str) -> bool {
+    matches!(word, "then" | "as" | "end" | "def" | "catch" | "else")
+}
+
+fn undefined_fault(text: &str, name: &str, what: &Undefined) -> ProgramFault {
+    let at = place(text, name);
+    let (shown, known) = match what {
+        Undefined::Filter(0) => (name.to_owned(), engine::names()),
+        Undefined::Filter(arguments) => (format!("{name}/{arguments}"), engine::names()),
+        _ => (name.to_owned(), Vec::new()),
+    };
+    let help = match engine::why_missing(name) {
+        Some(why) => why.to_owned(),
+        None if known.contains(&name) => "it is known with another number of arguments".to_owned(),
+        None => match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "the filters of jq 1.7 are known, see docs/reference/jq.md for the few that are not".to_owned(),
+        },
+    };
+    ProgramFault { at, message: format!("unknown {} `{shown}`", what.as_str()), help }
+}

@@ -1,0 +1,3 @@
+//! Reshaping of answers and replies.
+
+pub(crate) mod jq;
