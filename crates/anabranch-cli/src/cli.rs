@@ -44,6 +44,7 @@ pub(crate) enum ColorWhen {
 pub(crate) enum Command {
     Serve(ServeArgs),
     Check(CheckArgs),
+    Plan(PlanArgs),
     Try(TryArgs),
     Mock(MockArgs),
     Demo(DemoArgs),
@@ -82,17 +83,42 @@ pub(crate) struct ServeArgs {
 
 /// Checks configs and prints every fault with its place.
 ///
-/// Nothing is started and nobody is asked. Exits with 2 if a file has a fault, 3 if one cannot be read.
+/// Nothing is started, and without --connect nobody is asked. Exits with 2 if a file has a fault, 3 if one cannot be read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   anabranch check gateway.yaml
+  anabranch check --connect gateway.yaml
   anabranch check routes/*.yaml
   generate-config | anabranch check -")]
 pub(crate) struct CheckArgs {
     /// The configs; `-` is stdin.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Asks the databases of the config what they make of its statements, without running any. One that cannot be reached is a warning.
+    #[arg(long)]
+    pub(crate) connect: bool,
+}
+
+/// Shows what each route does: which calls run at once, the critical path, how much it may be at the most.
+///
+/// Nothing is started and nobody is asked. The numbers are the bounds that the config sets, not measurements: every request is
+/// made, every attempt fails as late as it may. Goes to stdout.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anabranch plan gateway.yaml
+  anabranch plan gateway.yaml 'GET /activity/{id:int}'
+  anabranch plan gateway.yaml /activity/7                      # the route that answers this request
+  anabranch plan gateway.yaml --mermaid > docs/routes.mmd      # a flowchart")]
+pub(crate) struct PlanArgs {
+    /// The config; `-` is stdin.
+    pub(crate) file: PathBuf,
+    /// One route only: as written in the config, or a request that it answers. Without a method GET.
+    pub(crate) route: Option<String>,
+    /// A Mermaid flowchart in place of tables.
+    #[arg(long)]
+    pub(crate) mermaid: bool,
 }
 
 /// Answers one request with the real sources, and draws where the time went.

@@ -36,10 +36,14 @@ impl Loaded {
 /// # Errors
 /// The file cannot be read.
 pub(crate) fn load(path: &Path, terminal: &Terminal) -> Result<Loaded, Failure> {
+    Ok(compile_text(path, &read(path)?, terminal))
+}
+
+/// The same of a text that was read already.
+pub(crate) fn compile_text(path: &Path, text: &str, terminal: &Terminal) -> Loaded {
     let name = path.display().to_string();
-    let text = read(path)?;
     let lookup = ProcessLookup::new(path.parent().unwrap_or(Path::new("")));
-    let compiled = compile(&name, &text, &lookup);
+    let compiled = compile(&name, text, &lookup);
     for warning in lookup.into_warnings() {
         terminal.tagged(Tag::Warning, format!("{name}: {warning}"));
     }
@@ -48,11 +52,11 @@ pub(crate) fn load(path: &Path, terminal: &Terminal) -> Result<Loaded, Failure> 
             for warning in &plan.warnings {
                 terminal.tagged(Tag::Warning, format!("{name}: {warning}"));
             }
-            Ok(Loaded::Sound(plan))
+            Loaded::Sound(plan)
         }
         Err(faults) => {
             print_faults(&faults, terminal);
-            Ok(Loaded::Faulty)
+            Loaded::Faulty
         }
     }
 }

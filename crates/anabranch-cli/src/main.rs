@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Serve(args) => commands::serve::run(&args, &terminal),
         Command::Check(args) => commands::check::run(&args, &terminal),
+        Command::Plan(args) => commands::plan::run(&args, &terminal),
         Command::Try(args) => commands::try_::run(&args, &terminal),
         Command::Mock(args) => commands::mock::run(&args, &terminal),
         Command::Demo(args) => commands::demo::run(&args, &terminal),

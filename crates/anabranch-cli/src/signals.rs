@@ -16,7 +16,10 @@ impl Signals {
     /// # Errors
     /// The system refuses a handler.
     pub(crate) fn install() -> io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for the next of them and gives its name.

@@ -17,17 +17,38 @@ use anabranch_gateway::config::MapLookup;
 use anabranch_gateway::{Core, CoreOptions, Gateway, compile, server};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-const PARTS: [&str; 12] = ["activity", "items", "prices", "stock", "rules", "banners", "coupons", "profile", "cart", "rank", "comments", "recommend"];
+const PARTS: [&str; 12] = [
+    "activity",
+    "items",
+    "prices",
+    "stock",
+    "rules",
+    "banners",
+    "coupons",
+    "profile",
+    "cart",
+    "rank",
+    "comments",
+    "recommend",
+];
 
 fn main() {
     let requests = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let plan = compile("page.yaml", &config(), &MapLookup::new()).expect("a sound config");
         let client = Client::builder().dial(Arc::new(Canned(answer()))).build();
         let core = Core::new(Gateway::build(plan).expect("sources"), client, CoreOptions::default());
         let (_handle, stop) = server::stop();
-        let mut browser = Browser { left: requests, is_due: true, answers: 0, seen: Vec::new() };
+        let mut browser = Browser {
+            left: requests,
+            is_due: true,
+            answers: 0,
+            seen: Vec::new(),
+        };
         server::serve_stream(&mut browser, core, stop).await;
         assert_eq!(browser.answers, requests, "every request was answered with a whole page");
     });
@@ -48,19 +69,43 @@ fn config() -> String {
 /// An answer with a body of about 1 KB, as an API gives it.
 fn answer() -> Vec<u8> {
     let items: Vec<String> = (0..8)
-        .map(|id| format!(r#"{{"id":{},"name":"item number {id} of a list","price":{}.25,"tags":["red","small"],"on":true}}"#, 1000 + id, 10 + id))
+        .map(|id| {
+            format!(
+                r#"{{"id":{},"name":"item number {id} of a list","price":{}.25,"tags":["red","small"],"on":true}}"#,
+                1000 + id,
+                10 + id
+            )
+        })
         .collect();
     let body = format!(r#"{{"total":8,"items":[{}],"note":null}}"#, items.join(","));
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// A network whose every connection gives the same answer to every request.
 struct Canned(Vec<u8>);
 
 impl Dial for Canned {
-    fn dial<'a>(&'a self, _host: &'a str, _port: u16, _limits: DialLimits) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
-        let service = Service { answer: self.0.clone(), state: State::Idle };
-        Box::pin(async move { Ok(Dialled { stream: Stream::Boxed(Box::new(service)), dns: None, connect: None }) })
+    fn dial<'a>(
+        &'a self,
+        _host: &'a str,
+        _port: u16,
+        _limits: DialLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
+        let service = Service {
+            answer: self.0.clone(),
+            state: State::Idle,
+        };
+        Box::pin(async move {
+            Ok(Dialled {
+                stream: Stream::Boxed(Box::new(service)),
+                dns: None,
+                connect: None,
+            })
+        })
     }
 }
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anabranch::client::{Prototype, WireLimits, WireSettings};
-use anabranch::policy::{RetrySettings, RetryStatuses};
-use anabranch::{Attempt, Client, Source};
+use anabranch::client::{Prototype, WireLimits};
+use anabranch::policy::{Cache, RetrySettings, RetryStatuses, Store};
+use anabranch::{Attempt, Client, Compute};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use crate::connector::CallSetup;
+use crate::connector::{AnswerStore, CallSetup, StoredAnswer};
 use crate::plan::{Plan, SourcePlan};
 use crate::respond::problem::Problem;
 use crate::route::{Find, Matched, Router};
 use crate::run;
+use crate::source::GatewaySource;
 
 /// Requests being answered at once over all cores; above it 503 with `Retry-After: 1`.
 const MAX_REQUESTS: usize = 4096;
@@ -25,11 +26,13 @@ const MAX_REQUESTS: usize = 4096;
 pub struct Gateway {
     pub(crate) plan: Plan,
     pub(crate) router: Router,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<GatewaySource>,
     /// Per route and call: what is ready before any request comes.
     pub(crate) setups: Vec<Vec<CallSetup>>,
     /// Per route and call: the calls that wait for it.
     pub(crate) dependents: Vec<Vec<Vec<usize>>>,
+    /// Kept answers, where any call keeps some.
+    pub(crate) answers: Option<AnswerStore>,
     requests: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -38,7 +41,7 @@ pub struct Gateway {
 #[derive(Debug)]
 pub struct BuildError {
     source: Arc<str>,
-    cause: anabranch::client::BadEndpoint,
+    cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl std::fmt::Display for BuildError {
@@ -49,7 +52,7 @@ impl std::fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
+        Some(&*self.cause)
     }
 }
 
@@ -59,11 +62,41 @@ impl Gateway {
     /// # Errors
     /// A source's endpoint or TLS settings cannot be used.
     pub fn build(plan: Plan) -> Result<Arc<Gateway>, BuildError> {
+        Gateway::over(plan, Cache::new)
+    }
+
+    /// The same with answers that are fresh for exactly as long as the config says, and not up to a tenth more or less: for specs.
+    pub(crate) fn build_exact(plan: Plan) -> Result<Arc<Gateway>, BuildError> {
+        Gateway::over(plan, Cache::without_jitter)
+    }
+
+    fn over(plan: Plan, cache: fn(u64) -> Cache<StoredAnswer>) -> Result<Arc<Gateway>, BuildError> {
+        let source = |plan: &SourcePlan| {
+            GatewaySource::build(plan).map_err(|cause| BuildError {
+                source: plan.name.clone(),
+                cause,
+            })
+        };
         let sources = plan.sources.iter().map(source).collect::<Result<Vec<_>, _>>()?;
-        let setups = plan.routes.iter().map(|route| route.calls.iter().map(|call| CallSetup::new(&plan, route, call)).collect()).collect();
+        let setups = plan
+            .routes
+            .iter()
+            .map(|route| route.calls.iter().map(|call| CallSetup::new(&plan, route, call)).collect())
+            .collect();
         let dependents = plan.routes.iter().map(run::dependents).collect();
+        let keeps = plan.routes.iter().flat_map(|route| &route.calls).any(|call| call.keep.is_some());
+        let answers = keeps.then(|| Store::new(cache(plan.cache_size)));
         let router = Router::new(&plan);
-        Ok(Arc::new(Gateway { plan, router, sources, setups, dependents, requests: AtomicUsize::new(0), stopping: AtomicBool::new(false) }))
+        Ok(Arc::new(Gateway {
+            plan,
+            router,
+            sources,
+            setups,
+            dependents,
+            answers,
+            requests: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        }))
     }
 
     /// The plan.
@@ -72,13 +105,16 @@ impl Gateway {
     }
 
     /// Its sources, in the order of the plan.
-    pub fn sources(&self) -> &[Source] {
+    pub fn sources(&self) -> &[GatewaySource] {
         &self.sources
     }
 
     /// How it is.
     pub fn health(&self) -> Health {
-        Health { stopping: self.stopping.load(Ordering::Relaxed), requests: self.requests.load(Ordering::Relaxed) }
+        Health {
+            stopping: self.stopping.load(Ordering::Relaxed),
+            requests: self.requests.load(Ordering::Relaxed),
+        }
     }
 
     /// Makes it answer "not ready" from now on, so that a balancer looks elsewhere; requests are still taken.
@@ -101,18 +137,6 @@ impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn source(plan: &SourcePlan) -> Result<Source, BuildError> {
-    let wire = WireSettings { http: plan.http, codec: plan.wire, tls: plan.tls.clone(), pool_idle: plan.pool, connect_timeout: plan.connect_timeout, ..WireSettings::default() };
-    let mut builder = Source::builder(&plan.name).in_flight(plan.in_flight).queue(plan.queue).queue_wait(plan.queue_wait).wire(wire);
-    for url in &plan.urls {
-        builder = builder.endpoint(url);
-    }
-    if let Some(rate) = plan.rate {
-        builder = builder.rate(rate);
-    }
-    builder.build().map_err(|cause| BuildError { source: plan.name.clone(), cause })
 }
 
 /// How a gateway is.
@@ -151,6 +175,7 @@ struct CoreState {
     gateway: Arc<Gateway>,
     client: Client,
     options: CoreOptions,
+    compute: Compute,
 }
 
 /// What the client asked, once its route is found.
@@ -209,9 +234,24 @@ pub struct CallTrace {
 }
 
 impl Core {
-    /// A core with its own connections.
+    /// A core with its own connections, which computes in the task of each request: for tests and other places where nothing else waits.
     pub fn new(gateway: Arc<Gateway>, client: Client, options: CoreOptions) -> Core {
-        Core(Arc::new(CoreState { gateway, client, options }))
+        Core::with_compute(gateway, client, options, Compute::inline())
+    }
+
+    /// A core with its own connections, and a pool for what computes too long for a loop. All cores of a process share one pool.
+    pub fn with_compute(gateway: Arc<Gateway>, client: Client, options: CoreOptions, compute: Compute) -> Core {
+        Core(Arc::new(CoreState {
+            gateway,
+            client,
+            options,
+            compute,
+        }))
+    }
+
+    /// Where it computes what takes too long for its loop.
+    pub fn compute(&self) -> &Compute {
+        &self.0.compute
     }
 
     /// The gateway.
@@ -240,7 +280,16 @@ impl Core {
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes").into_answer();
         }
         let query = parts.uri.query().unwrap_or("");
-        self.run(matched, Asked { query, headers: &parts.headers, body, peer: None }).await
+        self.run(
+            matched,
+            Asked {
+                query,
+                headers: &parts.headers,
+                body,
+                peer: None,
+            },
+        )
+        .await
     }
 
     /// The route of a method and path, or what is answered without one: 404, 405, or the methods of a path to OPTIONS.
@@ -261,7 +310,9 @@ impl Core {
     /// Runs the route's graph.
     pub(crate) async fn run(&self, matched: Matched<'_>, asked: Asked<'_>) -> Answer {
         let Some(_admitted) = self.0.gateway.admit() else {
-            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered").retry_in(Duration::from_secs(1)).into_answer();
+            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered")
+                .retry_in(Duration::from_secs(1))
+                .into_answer();
         };
         run::answer(self, matched, asked).await
     }
@@ -284,7 +335,12 @@ impl Unrouted {
                     headers.insert(http::header::ALLOW, allow);
                 }
                 headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
-                Answer { status: StatusCode::NO_CONTENT, headers, body: Bytes::new(), trace: None }
+                Answer {
+                    status: StatusCode::NO_CONTENT,
+                    headers,
+                    body: Bytes::new(),
+                    trace: None,
+                }
             }
         }
     }
@@ -293,12 +349,24 @@ impl Unrouted {
 /// How attempts of a call are made.
 pub(crate) fn call_settings(call: &crate::plan::CallPlan) -> anabranch::CallSettings {
     let is_ok = |status: &u16| call.ok.find(*status).is_some();
-    let statuses = [429, 502, 503, 504].into_iter().filter(is_ok).fold(RetryStatuses::ALL, RetryStatuses::without);
+    let statuses = [429, 502, 503, 504]
+        .into_iter()
+        .filter(is_ok)
+        .fold(RetryStatuses::ALL, RetryStatuses::without);
     anabranch::CallSettings {
         timeout: call.timeout,
-        retry: RetrySettings { retries: call.retry, statuses, ..RetrySettings::ONCE_MORE },
+        retry: RetrySettings {
+            retries: call.retry,
+            statuses,
+            ..RetrySettings::ONCE_MORE
+        },
         idempotent: call.idempotent,
-        limits: WireLimits { max_body: call.max_body, first_byte: call.first_byte, body_idle: Some(call.body_idle), ..WireLimits::default() },
+        limits: WireLimits {
+            max_body: call.max_body,
+            first_byte: call.first_byte,
+            body_idle: Some(call.body_idle),
+            ..WireLimits::default()
+        },
     }
 }
 

@@ -7,13 +7,16 @@ pub mod render;
 pub mod inputs;
 mod transform;
 pub mod route;
+mod source;
 mod connector;
 mod run;
 pub mod respond;
 pub mod gateway;
+pub mod statements;
 pub mod server;
 pub mod spec;
 
 pub use config::{compile, Faults, Lookup};
 pub use gateway::{Answer, BuildError, CallTrace, Core, CoreOptions, Gateway, Health, RequestTrace};
 pub use plan::Plan;
+pub use source::GatewaySource;

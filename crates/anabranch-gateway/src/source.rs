@@ -56,6 +56,28 @@ impl GatewaySource {
         }
     }
 
+    /// Calls that have a place now: attempts at a service, statements, commands.
+    pub fn in_flight(&self) -> usize {
+        match self {
+            GatewaySource::Http(source) => source.in_flight(),
+            #[cfg(feature = "postgres")]
+            GatewaySource::Postgres(db) => db.counts().in_use,
+            #[cfg(feature = "redis")]
+            GatewaySource::Redis(hot) => hot.counts().in_flight,
+        }
+    }
+
+    /// Calls that wait for a place now.
+    pub fn waiting(&self) -> usize {
+        match self {
+            GatewaySource::Http(source) => source.waiting(),
+            #[cfg(feature = "postgres")]
+            GatewaySource::Postgres(db) => db.counts().waiting,
+            #[cfg(feature = "redis")]
+            GatewaySource::Redis(hot) => hot.counts().waiting,
+        }
+    }
+
     /// The service, where it is one.
     pub fn http(&self) -> Option<&Source> {
         match self {
@@ -83,6 +105,7 @@ impl GatewaySource {
 fn http(plan: &SourcePlan) -> Result<Source, anabranch::client::BadEndpoint> {
     let wire = WireSettings {
         http: plan.http,
+        codec: plan.wire,
         tls: plan.tls.clone(),
         pool_idle: plan.pool,
         connect_timeout: plan.connect_timeout,

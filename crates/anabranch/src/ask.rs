@@ -43,7 +43,16 @@ impl<'a> OnClient<'a> {
         if target.is_empty() {
             target.push('/');
         }
-        Ask { on: *self, method, target, has_query: false, headers: Vec::new(), body: None, settings: *self.source.settings(), fault }
+        Ask {
+            on: *self,
+            method,
+            target,
+            has_query: false,
+            headers: Vec::new(),
+            body: None,
+            settings: *self.source.settings(),
+            fault,
+        }
     }
 }
 
@@ -142,7 +151,11 @@ impl<'a> Ask<'a> {
 /// Encoding keeps slashes and the like inside their segment, but many servers decode before they split, so what would be a dot segment
 /// or hold a separator after one decoding is refused.
 fn push_segment(target: &mut String, segment: &str) -> Result<(), CallError> {
-    let decoded = segment.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "\\");
+    let decoded = segment
+        .to_ascii_lowercase()
+        .replace("%2e", ".")
+        .replace("%2f", "/")
+        .replace("%5c", "\\");
     let refused = match decoded.as_str() {
         "" => Some("is empty"),
         "." | ".." => Some("is a dot segment"),
@@ -184,7 +197,19 @@ mod tests {
     fn a_segment_stays_one_segment() {
         assert_eq!(segment("a b?c#d&e=ü").unwrap(), "a%20b%3Fc%23d%26e%3D%C3%BC");
         assert_eq!(segment("..x").unwrap(), "..x");
-        for text in ["", ".", "..", "a/b", "..\\admin", "%2e%2E", "%2e.", "a%2fb", "a%5Cb", "a\r\nb", "a\0b"] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "..\\admin",
+            "%2e%2E",
+            "%2e.",
+            "a%2fb",
+            "a%5Cb",
+            "a\r\nb",
+            "a\0b",
+        ] {
             assert_eq!(segment(text).expect_err(text).kind(), Kind::Value, "{text:?}");
         }
     }

@@ -60,11 +60,28 @@ impl Source {
     ///
     /// # Errors
     /// Every way in which no whole answer came; the error names the source, the phase and the number of attempts.
-    pub async fn call(&self, client: &Client, request: &Request, settings: &CallSettings, deadline: Deadline) -> (Result<Response, CallError>, CallReport) {
+    pub async fn call(
+        &self,
+        client: &Client,
+        request: &Request,
+        settings: &CallSettings,
+        deadline: Deadline,
+    ) -> (Result<Response, CallError>, CallReport) {
         let shared = self.shared();
         let started = Instant::now();
-        let call = Call { source: shared, client, request, settings, deadline, started, replicas: shared.replicas.load_full() };
-        let mut report = CallReport { attempts: Vec::with_capacity(1), took: Duration::ZERO };
+        let call = Call {
+            source: shared,
+            client,
+            request,
+            settings,
+            deadline,
+            started,
+            replicas: shared.replicas.load_full(),
+        };
+        let mut report = CallReport {
+            attempts: Vec::with_capacity(1),
+            took: Duration::ZERO,
+        };
         let result = call.attempts(&mut report).await;
         report.took = report.attempts.last().map_or(Duration::ZERO, |last| last.started + last.took);
         let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
@@ -95,7 +112,10 @@ impl Call<'_> {
         let mut now = self.started;
         self.source.budget.record_call_now(now);
         loop {
-            let mut attempt = Attempt { started: now.duration_since(self.started), ..Attempt::default() };
+            let mut attempt = Attempt {
+                started: now.duration_since(self.started),
+                ..Attempt::default()
+            };
             let result = self.attempt(now, &tried, &mut attempt).await;
             drop(token.take());
             let ended = Instant::now();
@@ -103,7 +123,10 @@ impl Call<'_> {
             let end = match &result {
                 Ok(response) => {
                     attempt.status = Some(response.status());
-                    AttemptEnd::Answered { status: response.status(), retry_after: retry_after(response) }
+                    AttemptEnd::Answered {
+                        status: response.status(),
+                        retry_after: retry_after(response),
+                    }
                 }
                 Err(error) => {
                     attempt.kind = Some(error.kind());
@@ -114,7 +137,9 @@ impl Call<'_> {
             report.attempts.push(attempt);
             let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
             let left = self.deadline.instant().saturating_duration_since(ended);
-            let Next::Again(rest) = retry.next(made, end, left, self.replicas.endpoints.len()) else { return result };
+            let Next::Again(rest) = retry.next(made, end, left, self.replicas.endpoints.len()) else {
+                return result;
+            };
             token = self.source.budget.withdraw();
             if token.is_none() {
                 return result;
@@ -134,7 +159,9 @@ impl Call<'_> {
         }
         let mut sent = now;
         if let Some(rate) = &self.source.rate {
-            Box::pin(rate.acquire(self.queue_until(now))).await.map_err(|refused| too_fast(refused.wait))?;
+            Box::pin(rate.acquire(self.queue_until(now)))
+                .await
+                .map_err(|refused| too_fast(refused.wait))?;
             sent = Instant::now();
             attempt.timings.rate = Some(sent.duration_since(now));
         }
@@ -142,7 +169,9 @@ impl Call<'_> {
             Some(slot) => slot,
             None => {
                 let queued = sent;
-                let slot = Box::pin(self.source.in_flight.acquire(self.queue_until(now))).await.map_err(|refused| no_place(self.source, refused))?;
+                let slot = Box::pin(self.source.in_flight.acquire(self.queue_until(now)))
+                    .await
+                    .map_err(|refused| no_place(self.source, refused))?;
                 sent = Instant::now();
                 attempt.timings.queue = Some(sent.duration_since(queued));
                 slot
@@ -151,9 +180,14 @@ impl Call<'_> {
         let picked = self.replicas.balance.pick(tried);
         attempt.endpoint = Some(picked.index());
         let endpoint = &self.replicas.endpoints[picked.index()];
-        let limit = self.settings.timeout.map_or(self.deadline, |timeout| self.deadline.earlier(Deadline::at(sent + timeout)));
+        let limit = self
+            .settings
+            .timeout
+            .map_or(self.deadline, |timeout| self.deadline.earlier(Deadline::at(sent + timeout)));
         let marks = Marks::starting(sent);
-        let exchange = self.client.exchange_at(sent, endpoint, self.request, &self.settings.limits, &marks, &mut attempt.timings);
+        let exchange = self
+            .client
+            .exchange_at(sent, endpoint, self.request, &self.settings.limits, &marks, &mut attempt.timings);
         let result = match limit.bound_marked(&marks, exchange).await {
             Ok(result) => result,
             Err(expired) => Err(timed_out(expired, self.settings.timeout, self.deadline)),
@@ -173,7 +207,9 @@ impl Call<'_> {
 }
 
 fn too_fast(wait: Duration) -> CallError {
-    CallError::new(Kind::Limit, "the rate of this source is used up").in_phase(Phase::Rate).retry_in(wait)
+    CallError::new(Kind::Limit, "the rate of this source is used up")
+        .in_phase(Phase::Rate)
+        .retry_in(wait)
 }
 
 fn no_place(source: &Shared, refused: Refused) -> CallError {
@@ -182,7 +218,9 @@ fn no_place(source: &Shared, refused: Refused) -> CallError {
         Refused::QueueFull => format!("all {max} places in flight are taken and the queue is full"),
         Refused::TimedOut => format!("all {max} places in flight stayed taken"),
     };
-    CallError::new(Kind::Limit, detail).in_phase(Phase::Queue).retry_in(Duration::from_secs(1))
+    CallError::new(Kind::Limit, detail)
+        .in_phase(Phase::Queue)
+        .retry_in(Duration::from_secs(1))
 }
 
 fn timed_out(expired: Expired, timeout: Option<Duration>, deadline: Deadline) -> CallError {
@@ -208,7 +246,10 @@ fn retry_after(response: &Response) -> Option<Duration> {
     let text = response.header("retry-after")?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).unwrap_or_default(),
+        Err(_) => httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(std::time::SystemTime::now())
+            .unwrap_or_default(),
     };
     Some(wait.min(Duration::from_secs(3600)))
 }

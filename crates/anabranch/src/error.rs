@@ -48,8 +48,23 @@ pub enum Kind {
 impl Kind {
     /// All kinds, in the order in which the documentation lists them.
     pub const ALL: [Kind; 17] = [
-        Kind::Timeout, Kind::Connect, Kind::Tls, Kind::Dns, Kind::Reset, Kind::Truncated, Kind::Protocol, Kind::Status, Kind::Decode,
-        Kind::TooLarge, Kind::TooMany, Kind::Value, Kind::Busy, Kind::Limit, Kind::Breaker, Kind::Cancelled, Kind::Panic,
+        Kind::Timeout,
+        Kind::Connect,
+        Kind::Tls,
+        Kind::Dns,
+        Kind::Reset,
+        Kind::Truncated,
+        Kind::Protocol,
+        Kind::Status,
+        Kind::Decode,
+        Kind::TooLarge,
+        Kind::TooMany,
+        Kind::Value,
+        Kind::Busy,
+        Kind::Limit,
+        Kind::Breaker,
+        Kind::Cancelled,
+        Kind::Panic,
     ];
 
     /// The kind as the account, metrics and docs spell it.
@@ -154,7 +169,17 @@ impl CallError {
     /// A failure of this kind; `detail` is a lower-case fragment for whoever reads the log.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        CallError(Box::new(Inner { kind, phase: None, source: None, attempts: 0, elapsed: Duration::ZERO, retry_after: None, detail, cause: None, sent: false }))
+        CallError(Box::new(Inner {
+            kind,
+            phase: None,
+            source: None,
+            attempts: 0,
+            elapsed: Duration::ZERO,
+            retry_after: None,
+            detail,
+            cause: None,
+            sent: false,
+        }))
     }
 
     /// The same, with the phase in which it happened.

@@ -23,6 +23,8 @@ mod call;
 mod ask;
 mod around;
 pub mod compute;
+#[cfg(unix)]
+pub mod worker;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
@@ -43,3 +45,5 @@ pub use call::{Attempt, CallReport};
 pub use ask::{Ask, OnClient};
 pub use around::{retry, retry_if, timed, RetryError};
 pub use compute::{Compute, ComputeError, ComputeSettings, JobContext};
+#[cfg(unix)]
+pub use worker::{BadWorkers, WorkerCounts, WorkerNote, Workers, WorkersBuilder, WorkerSettings};

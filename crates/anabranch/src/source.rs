@@ -56,7 +56,12 @@ pub struct CallSettings {
 impl Default for CallSettings {
     /// One retry after 25 to 250 ms, no attempt timeout.
     fn default() -> Self {
-        CallSettings { timeout: None, retry: RetrySettings::ONCE_MORE, idempotent: false, limits: WireLimits::default() }
+        CallSettings {
+            timeout: None,
+            retry: RetrySettings::ONCE_MORE,
+            idempotent: false,
+            limits: WireLimits::default(),
+        }
     }
 }
 
@@ -110,7 +115,13 @@ impl Source {
 
     /// The endpoints' URLs, without user names, in order; [`Attempt::endpoint`](crate::Attempt) is an index here.
     pub fn endpoints(&self) -> Vec<String> {
-        self.0.replicas.load().endpoints.iter().map(|endpoint| endpoint.url().to_string()).collect()
+        self.0
+            .replicas
+            .load()
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.url().to_string())
+            .collect()
     }
 
     /// Replaces the endpoints for calls that start from now on; attempts under way keep theirs.
@@ -130,7 +141,10 @@ impl Source {
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("name", &self.0.name).field("in_flight", &self.in_flight()).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("name", &self.0.name)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +153,10 @@ impl Replicas {
         if urls.is_empty() {
             return Err(BadEndpoint::missing());
         }
-        let endpoints = urls.iter().map(|url| Endpoint::new(url.as_ref(), wire.clone())).collect::<Result<Vec<_>, _>>()?;
+        let endpoints = urls
+            .iter()
+            .map(|url| Endpoint::new(url.as_ref(), wire.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
         let balance = Balance::new(endpoints.len());
         Ok(Replicas { endpoints, balance })
     }

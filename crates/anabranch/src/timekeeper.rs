@@ -44,7 +44,13 @@ pub(crate) struct Place {
 impl Timekeeper {
     pub(crate) fn new() -> Box<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Box::new(Timekeeper { id: NEXT.fetch_add(1, Relaxed), places: Vec::new(), free: Vec::new(), nearest: None, rung: None })
+        Box::new(Timekeeper {
+            id: NEXT.fetch_add(1, Relaxed),
+            places: Vec::new(),
+            free: Vec::new(),
+            nearest: None,
+            rung: None,
+        })
     }
 
     /// Runs `poll` with this timekeeper on duty, and the one that was on duty before it again afterwards, also after a panic.
@@ -93,9 +99,14 @@ impl Timekeeper {
             None => self.take_place(),
         };
         *place = Some(Place { keeper: self.id, index });
-        let is_there = self.places[index].as_ref().is_some_and(|note| note.when == when && note.waker.will_wake(cx.waker()));
+        let is_there = self.places[index]
+            .as_ref()
+            .is_some_and(|note| note.when == when && note.waker.will_wake(cx.waker()));
         if !is_there {
-            self.places[index] = Some(Note { when, waker: cx.waker().clone() });
+            self.places[index] = Some(Note {
+                when,
+                waker: cx.waker().clone(),
+            });
             self.nearest = Some(self.nearest.map_or(when, |nearest| nearest.min(when)));
         }
         Poll::Pending
@@ -182,7 +193,9 @@ mod tests {
     #[test]
     fn the_shift_ends_with_a_panic_too() {
         let mut own = Some(Timekeeper::new());
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Timekeeper::on_duty(&mut own, || panic!("in a child"))));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            Timekeeper::on_duty(&mut own, || panic!("in a child"))
+        }));
         assert!(result.is_err());
         assert!(own.is_some());
         assert!(ask_now(&mut None, Instant::now()).is_none());

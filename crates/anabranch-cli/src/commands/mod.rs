@@ -2,6 +2,7 @@
 
 pub(crate) mod serve;
 pub(crate) mod check;
+pub(crate) mod plan;
 pub(crate) mod try_;
 pub(crate) mod mock;
 pub(crate) mod demo;

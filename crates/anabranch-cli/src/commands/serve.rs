@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anabranch::client::Resolver;
-use anabranch::{Client, Deadline};
+use anabranch::{Client, Compute, ComputeSettings, Deadline};
 use anabranch_gateway::server::{self, CoreHandle, CoreInbox, Stop};
 use anabranch_gateway::{Core, CoreOptions, Gateway};
 use anyhow::Context;
@@ -27,7 +27,9 @@ const BACKLOG: i32 = 1024;
 
 /// Runs the gateway until it is told to stop.
 pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let Loaded::Sound(plan) = config_file::load(&args.file, terminal)? else { return Ok(Exit::Usage) };
+    let Loaded::Sound(plan) = config_file::load(&args.file, terminal)? else {
+        return Ok(Exit::Usage);
+    };
     let listen = args.listen.clone().unwrap_or_else(|| plan.listen.clone());
     let health = plan.health.clone();
     let gateway = Gateway::build(plan).map_err(Failure::usage)?;
@@ -44,7 +46,10 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
     };
     let (stop_accepting, accepting) = server::stop();
     let (stop_health, health_stop) = server::stop();
-    let options = CoreOptions { dev: args.dev, trace: false };
+    let options = CoreOptions {
+        dev: args.dev,
+        trace: false,
+    };
     let (cores, threads) = start_cores(args, gateway, options, &accepting)?;
     announce(terminal, gateway, &listener, health.as_ref(), threads.len());
 
@@ -58,7 +63,14 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
     let until_stopped = async {
         let name = signals.next().await;
         gateway.announce_stop();
-        terminal.tagged(Tag::Note, format!("{name}: ends when the {} requests in flight have ended, at the latest in {:?}; once more ends now", gateway.health().requests(), args.settle + args.grace));
+        terminal.tagged(
+            Tag::Note,
+            format!(
+                "{name}: ends when the {} requests in flight have ended, at the latest in {:?}; once more ends now",
+                gateway.health().requests(),
+                args.settle + args.grace
+            ),
+        );
         tokio::select! {
             biased;
             _ = signals.next() => return Exit::Ok,
@@ -92,9 +104,13 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
 fn announce(terminal: &Terminal, gateway: &Gateway, listener: &TcpListener, health: Option<&TcpListener>, cores: usize) {
     let plan = gateway.plan();
     let address = |listener: &TcpListener| listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
-    let [routes, sources, cores] = [(plan.routes.len(), "route"), (plan.sources.len(), "source"), (cores, "core")].map(|(number, noun)| counted(number, noun));
+    let [routes, sources, cores] =
+        [(plan.routes.len(), "route"), (plan.sources.len(), "source"), (cores, "core")].map(|(number, noun)| counted(number, noun));
     let health = health.map_or_else(String::new, |health| format!("; health on http://{}/readyz", address(health)));
-    terminal.say(format!("listening on http://{} with {routes}, {sources}, {cores}{health}", address(listener)));
+    terminal.say(format!(
+        "listening on http://{} with {routes}, {sources}, {cores}{health}",
+        address(listener)
+    ));
 }
 
 /// One address or host and port; the listener can be bound again at once after a restart.
@@ -109,11 +125,18 @@ async fn bind(address: &str) -> Result<TcpListener, Failure> {
         }
         Err(last)
     };
-    bound.await.with_context(|| format!("cannot listen on `{address}`")).map_err(Failure::environment)
+    bound
+        .await
+        .with_context(|| format!("cannot listen on `{address}`"))
+        .map_err(Failure::environment)
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -123,18 +146,31 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 
 type CoreThread = JoinHandle<usize>;
 
-fn start_cores(args: &ServeArgs, gateway: &Arc<Gateway>, options: CoreOptions, stop: &Stop) -> Result<(Vec<CoreHandle>, Vec<CoreThread>), Failure> {
-    let count = args.cores.map(usize::from).unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    // One for all cores: a name is looked up once, by at most four threads.
-    let names = Resolver::system();
+fn start_cores(
+    args: &ServeArgs,
+    gateway: &Arc<Gateway>,
+    options: CoreOptions,
+    stop: &Stop,
+) -> Result<(Vec<CoreHandle>, Vec<CoreThread>), Failure> {
+    let count = args
+        .cores
+        .map(usize::from)
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let shared = Shared {
+        gateway: gateway.clone(),
+        options,
+        // A name is looked up once, by at most four threads.
+        names: Resolver::system(),
+        compute: Compute::new(ComputeSettings::default()),
+    };
     let mut handles = Vec::new();
     let mut threads = Vec::new();
     for number in 0..count {
         let (handle, inbox) = server::core_inbox();
-        let (gateway, names, stop, grace) = (gateway.clone(), names.clone(), stop.clone(), args.grace);
+        let (shared, stop, grace) = (shared.clone(), stop.clone(), args.grace);
         let thread = thread::Builder::new()
             .name(format!("core-{number}"))
-            .spawn(move || run_core(gateway, names, options, inbox, stop, grace))
+            .spawn(move || run_core(shared, inbox, stop, grace))
             .with_context(|| format!("starting the thread of core {number}"))
             .map_err(Failure::environment)?;
         handles.push(handle);
@@ -143,11 +179,21 @@ fn start_cores(args: &ServeArgs, gateway: &Arc<Gateway>, options: CoreOptions, s
     Ok((handles, threads))
 }
 
+/// What all cores have in common.
+#[derive(Clone)]
+struct Shared {
+    gateway: Arc<Gateway>,
+    options: CoreOptions,
+    names: Resolver,
+    compute: Compute,
+}
+
 /// The life of a core's thread; gives the number of connections that had to be cut.
-fn run_core(gateway: Arc<Gateway>, names: Resolver, options: CoreOptions, inbox: CoreInbox, stop: Stop, grace: Duration) -> usize {
+fn run_core(shared: Shared, inbox: CoreInbox, stop: Stop, grace: Duration) -> usize {
     let Ok(runtime) = runtime() else { return 0 };
     runtime.block_on(async {
-        let core = Core::new(gateway, Client::builder().resolver(names).build(), options);
+        let client = Client::builder().resolver(shared.names).build();
+        let core = Core::with_compute(shared.gateway, client, shared.options, shared.compute);
         server::run_core(core, inbox, stop, grace).await
     })
 }

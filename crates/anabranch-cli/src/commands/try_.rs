@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use anabranch::{Client, Deadline};
+use anabranch::{Client, Compute, ComputeSettings, Deadline};
 use anabranch_gateway::gateway::{Answer, CoreOptions, RequestTrace};
 use anabranch_gateway::{Core, Gateway};
 use anyhow::anyhow;
@@ -32,7 +32,8 @@ pub(crate) fn run(args: &TryArgs, terminal: &Terminal) -> Result<Exit, Failure> 
     let gateway = Gateway::build(plan).map_err(Failure::usage)?;
     runtime()?.block_on(async {
         let client = Client::new();
-        let core = Core::new(gateway, client.clone(), CoreOptions { dev: true, trace: true });
+        let options = CoreOptions { dev: true, trace: true };
+        let core = Core::with_compute(gateway, client.clone(), options, Compute::new(ComputeSettings::default()));
         let answer = core.answer(request).await;
         let shown = show(args, &answer, terminal);
         // A write that was sent goes on without its reply; ending the process would cut it off.

@@ -110,3 +110,55 @@ fn a_file_that_is_no_text_is_a_fault_of_the_file() {
     std::fs::write(folder.write("gateway.yaml", ""), [0xff, 0xfe, 0x00]).unwrap();
     assert_eq!(folder.run(&["check", "gateway.yaml"]).code, Some(2));
 }
+
+const WITH_DATABASE: &str = "\
+sources:
+  db: { postgres: 'postgres://app:hunter2@127.0.0.1:1/shop' }
+routes:
+  GET /:
+    calls:
+      now: { sql: db, select: select now() }
+";
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_database_that_cannot_be_asked_is_a_warning() {
+    let folder = Folder::new();
+    folder.write("gateway.yaml", WITH_DATABASE);
+    let ended = folder.run(&["check", "gateway.yaml"]);
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(0), "gateway.yaml: ok: 1 route, 1 call, 1 source\n")
+    );
+    let ended = folder.run(&["check", "--connect", "gateway.yaml"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .starts_with("warning: gateway.yaml: the statements of `db` were not checked: connect from `db`"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.ends_with("gateway.yaml: ok: 1 route, 1 call, 1 source\n") && !ended.stderr.contains("hunter2"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_program_without_databases_says_so() {
+    let folder = Folder::new();
+    folder.write("gateway.yaml", WITH_DATABASE);
+    let ended = folder.run(&["check", "gateway.yaml"]);
+    assert_eq!(ended.code, Some(2));
+    for expected in [
+        "gateway.yaml:2:19",
+        "this program was built without the feature `postgres`",
+        "cargo build --release --features postgres",
+        "1 fault",
+    ] {
+        assert!(ended.stderr.contains(expected), "no `{expected}` in:\n{}", ended.stderr);
+    }
+}

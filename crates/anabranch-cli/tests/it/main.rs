@@ -4,6 +4,7 @@
 
 mod support;
 mod check;
+mod plan;
 mod mock;
 mod try_;
 mod demo;

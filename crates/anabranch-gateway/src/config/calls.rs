@@ -3,7 +3,7 @@
 use super::faults::one_of;
 use super::keys;
 use super::lists;
-use super::model::{ActionConfig, CallConfig, CallSettings};
+use super::model::{ActionConfig, CallConfig, CallSettings, SqlVerb};
 use super::read::{Reader, Section};
 use super::yaml::{Node, NodeKind, Span, Spanned};
 
@@ -21,6 +21,10 @@ pub(super) fn read(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node)
         otherwise: None,
         idempotent: None,
         forward: Vec::new(),
+        pick: None,
+        drop: Vec::new(),
+        rename: Vec::new(),
+        jq: None,
         list: None,
         settings: CallSettings::default(),
     };
@@ -69,17 +73,61 @@ fn action(reader: &mut Reader<'_>, name: &Spanned<String>, section: &Section<'_>
             .faults
             .add_with_help(second.span, message, format!("expected exactly one of {}", one_of(keys::ACTIONS)));
     }
-    if key.value == "value" {
-        for (useless, _) in section.present(keys::REQUEST_ONLY) {
-            let message = format!("`{}` has no meaning beside `value`", useless.value);
-            reader.faults.add_with_help(useless.span, message, "a value sends no request");
+    let beside = |keys: &[&str], help: &str, reader: &mut Reader<'_>| {
+        for (useless, _) in section.present(keys) {
+            let message = format!("`{}` has no meaning beside `{}`", useless.value, key.value);
+            reader.faults.add_with_help(useless.span, message, help);
         }
-        return Some(ActionConfig::Value(reader.template_tree(node)));
+    };
+    if key.value != "sql" {
+        beside(keys::SQL_ONLY, "expected `sql: db` with it", reader);
     }
-    let target = reader.template(node, &format!("`{}`", key.value))?;
-    Some(ActionConfig::Http {
-        method: Spanned::new(key.value.to_ascii_uppercase(), key.span),
-        target,
+    match key.value.as_str() {
+        "value" => {
+            beside(keys::REQUEST_ONLY, "a value sends no request", reader);
+            Some(ActionConfig::Value(reader.template_tree(node)))
+        }
+        "sql" => {
+            beside(keys::HTTP_ONLY, "it belongs to HTTP requests", reader);
+            sql(reader, key, node, section)
+        }
+        "redis" => {
+            beside(keys::HTTP_ONLY, "it belongs to HTTP requests", reader);
+            Some(ActionConfig::Redis(reader.template(node, "`redis`")?))
+        }
+        method => {
+            let target = reader.template(node, &format!("`{method}`"))?;
+            Some(ActionConfig::Http {
+                method: Spanned::new(method.to_ascii_uppercase(), key.span),
+                target,
+            })
+        }
+    }
+}
+
+fn sql(reader: &mut Reader<'_>, key: &Spanned<String>, node: &Node, section: &Section<'_>) -> Option<ActionConfig> {
+    const EXPECTED: &str = "expected `select:` for a statement that reads, or `exec:` for one that changes something";
+    let source = reader.text(node, "`sql`");
+    let one = section.get("one").and_then(|node| reader.flag(node, "`one`"));
+    let verbs = section.present(&["select", "exec"]);
+    let Some((verb, node)) = verbs.first() else {
+        reader.faults.add_with_help(key.span, "`sql` without a statement", EXPECTED);
+        return None;
+    };
+    if let Some((second, _)) = verbs.get(1) {
+        let message = format!("`{}` and `{}` in one call", verb.value, second.value);
+        reader.faults.add_with_help(second.span, message, EXPECTED);
+    }
+    let what = format!("`{}`", verb.value);
+    let node = reader.literal_tree(node, "a statement");
+    let statement = reader.text(&node, &what)?;
+    let is_select = verb.value == "select";
+    let verb = Spanned::new(if is_select { SqlVerb::Select } else { SqlVerb::Exec }, verb.span);
+    Some(ActionConfig::Sql {
+        source: source?,
+        verb,
+        statement,
+        one,
     })
 }
 
@@ -110,6 +158,19 @@ fn rest(reader: &mut Reader<'_>, section: &Section<'_>, call: &mut CallConfig) {
         .get("forward")
         .map(|node| reader.names(node, "`forward`"))
         .unwrap_or_default();
+    call.pick = section.get("pick").map(|node| reader.names(node, "`pick`"));
+    call.drop = section.get("drop").map(|node| reader.names(node, "`drop`")).unwrap_or_default();
+    call.rename = section.get("rename").map(|node| renames(reader, node)).unwrap_or_default();
+    call.jq = section.get("jq").and_then(|node| reader.text(node, "`jq`"));
     call.list = lists::read(reader, section);
     call.settings = reader.settings(section);
+}
+
+/// `rename: { old: new }`.
+fn renames(reader: &mut Reader<'_>, node: &Node) -> Vec<(Spanned<String>, Spanned<String>)> {
+    let entries = reader
+        .entries(node, "`rename`", "a mapping of old and new keys such as `{ old: new }`")
+        .unwrap_or_default();
+    let new = |(old, node): &(Spanned<String>, Node)| Some((old.clone(), reader.text(node, &format!("the new name of `{}`", old.value))?));
+    entries.iter().filter_map(new).collect()
 }

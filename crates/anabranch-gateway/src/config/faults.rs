@@ -108,8 +108,8 @@ impl Faults {
         (line, before[line_start..].chars().count() + 1)
     }
 
-    /// The place of `value[from..to]` where `value` is the text written at `span`; the whole span when the text as written differs
-    /// from its value (escapes, several lines, values from the environment).
+    /// The place of `value[from..to]` where `value` is the text written at `span`, in whatever style; the whole span when the text as
+    /// written cannot be its value (values from the environment stand in it).
     pub fn within(&self, span: Span, value: &str, from: usize, to: usize) -> Span {
         let written = self.text.get(span.start..span.end).unwrap_or_default();
         let quoted = written.len() >= 2 && written.starts_with(['"', '\'']);
@@ -118,7 +118,7 @@ impl Faults {
         } else if quoted && &written[1..written.len() - 1] == value {
             1
         } else {
-            return span;
+            return super::written::place(written, span.start, value, from, to).unwrap_or(span);
         };
         let at = |offset: usize| span.start + skipped + offset.min(value.len());
         Span {
@@ -296,12 +296,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_inside_of_a_text_is_found_where_it_was_written_plainly() {
+    fn a_place_inside_of_a_text_is_found_however_it_was_written() {
         let text = "a: shop /x\nb: 'shop /x'\nc: \"shop \\u002fx\"\n";
         let faults = Faults::new("f", text);
         let of = |span: Span| &text[faults.within(span, "shop /x", 5, 7).start..faults.within(span, "shop /x", 5, 7).end];
         assert_eq!(of(span(text, "shop /x")), "/x");
         assert_eq!(of(span(text, "'shop /x'")), "/x");
-        assert_eq!(of(span(text, "\"shop \\u002fx\"")), "\"shop \\u002fx\"");
+        assert_eq!(of(span(text, "\"shop \\u002fx\"")), "\\u002fx");
+        let other = "a: shop /y\n";
+        let faults = Faults::new("f", other);
+        let whole = span(other, "shop /y");
+        assert_eq!(faults.within(whole, "shop /x", 5, 7), whole);
     }
 }

@@ -19,6 +19,7 @@ pub(super) const FILE: Keys = Keys {
         "credentials",
         "slash",
         "max_calls",
+        "cache_size",
         "defaults",
         "sources",
         "routes",
@@ -28,8 +29,18 @@ pub(super) const FILE: Keys = Keys {
 /// `defaults:`.
 pub(super) const DEFAULTS: Keys = Keys {
     of: "`defaults`",
-    known: &["timeout", "retry", "max_body", "connect_timeout", "first_byte", "body_idle"],
-    planned: &["breaker", "cache", "hedge", "stale"],
+    known: &[
+        "timeout",
+        "retry",
+        "max_body",
+        "connect_timeout",
+        "first_byte",
+        "body_idle",
+        "cache",
+        "stale",
+        "vary",
+    ],
+    planned: &["breaker", "hedge"],
 };
 /// An entry of `sources:`.
 pub(super) const SOURCE: Keys = Keys {
@@ -55,8 +66,11 @@ pub(super) const SOURCE: Keys = Keys {
         "connect_timeout",
         "first_byte",
         "body_idle",
+        "cache",
+        "stale",
+        "vary",
     ],
-    planned: &["breaker", "cache", "count", "hedge", "memory", "run", "stale"],
+    planned: &["breaker", "count", "hedge", "memory", "run"],
 };
 /// `tls:` of a source.
 pub(super) const TLS: Keys = Keys {
@@ -87,8 +101,8 @@ pub(super) const STATUS: Keys = Keys {
 /// `reply:` of a route.
 pub(super) const REPLY: Keys = Keys {
     of: "`reply`",
-    known: &["only", "value", "merge"],
-    planned: &["deep", "jq"],
+    known: &["only", "value", "merge", "jq"],
+    planned: &["deep"],
 };
 /// An entry of `calls:` in its long form.
 pub(super) const CALL: Keys = Keys {
@@ -115,6 +129,10 @@ pub(super) const CALL: Keys = Keys {
         "else",
         "idempotent",
         "forward",
+        "pick",
+        "drop",
+        "rename",
+        "jq",
         "each",
         "batch",
         "match",
@@ -126,10 +144,11 @@ pub(super) const CALL: Keys = Keys {
         "max_body",
         "first_byte",
         "body_idle",
+        "cache",
+        "stale",
+        "vary",
     ],
-    planned: &[
-        "as", "cache", "drop", "exec", "group", "hedge", "jq", "one", "pick", "redis", "rename", "run", "select", "sql", "stale", "vary",
-    ],
+    planned: &["as", "group", "hedge", "run"],
 };
 
 /// Keys of a call that say what it does; exactly one of them stands in it.
@@ -155,14 +174,58 @@ pub(super) const REQUEST_ONLY: &[&str] = &[
     "max_body",
     "first_byte",
     "body_idle",
+    "cache",
+    "stale",
+    "vary",
 ];
 
 /// Keys that mean something only where the request is HTTP.
-pub(super) const HTTP_ONLY: &[&str] = &["query", "headers", "body", "ok", "forward", "first_byte", "body_idle"];
+pub(super) const HTTP_ONLY: &[&str] = &[
+    "query",
+    "headers",
+    "body",
+    "ok",
+    "forward",
+    "first_byte",
+    "body_idle",
+    "cache",
+    "stale",
+    "vary",
+];
 /// Keys that stand beside `sql` alone.
 pub(super) const SQL_ONLY: &[&str] = &["select", "exec", "one"];
-/// Keys of a source that mean something only for a service that is asked by HTTP.
-pub(super) const SERVICE_ONLY: &[&str] = &["headers", "http", "wire", "first_byte", "body_idle"];
+/// Keys of a source that say how it is reached; exactly one of them stands in it.
+pub(super) const REACHED: &[&str] = &["url", "postgres", "redis"];
+/// The planned ones.
+pub(super) const REACHED_PLANNED: &[&str] = &["run"];
+/// Keys of a source that mean nothing beside `url`.
+pub(super) const NOT_URL: &[&str] = &["allow"];
+/// Keys of a source that mean nothing beside `postgres`.
+pub(super) const NOT_POSTGRES: &[&str] = &[
+    "in_flight",
+    "rate",
+    "allow",
+    "headers",
+    "http",
+    "wire",
+    "first_byte",
+    "body_idle",
+    "cache",
+    "stale",
+    "vary",
+];
+/// Keys of a source that mean nothing beside `redis`.
+pub(super) const NOT_REDIS: &[&str] = &[
+    "pool",
+    "headers",
+    "http",
+    "wire",
+    "first_byte",
+    "body_idle",
+    "cache",
+    "stale",
+    "vary",
+];
 
 /// All kinds of mapping, for the test of the reference page.
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod faults;
 mod secrets;
 mod nearest;
+mod written;
 pub mod yaml;
 mod tree;
 mod scalar;

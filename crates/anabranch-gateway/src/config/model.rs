@@ -17,6 +17,8 @@ pub struct Config {
     pub slash: Option<Spanned<SlashConfig>>,
     /// `max_calls:` calls one request may start, at most; 1,000 unless said.
     pub max_calls: Option<Spanned<u32>>,
+    /// `cache_size:` what the kept answers of all calls may take together, in bytes; 64 MiB unless said.
+    pub cache_size: Option<Spanned<u64>>,
     /// `defaults:` for every call, unless its source or the call says otherwise.
     pub defaults: CallSettings,
     /// `sources:` in the order written.
@@ -49,6 +51,12 @@ pub struct CallSettings {
     pub first_byte: Option<Spanned<Duration>>,
     /// `body_idle:` limit between two pieces of the body.
     pub body_idle: Option<Spanned<Duration>>,
+    /// `cache:` how long an answer is fresh; 0 turns an inherited one off.
+    pub cache: Option<Spanned<Duration>>,
+    /// `stale:` how long after that it may stand in; 0 turns an inherited one off.
+    pub stale: Option<Spanned<Duration>>,
+    /// `vary:` headers let in that kept answers depend on.
+    pub vary: Option<Vec<Spanned<String>>>,
 }
 
 /// One entry of `sources:`.
@@ -86,6 +94,28 @@ pub struct SourceConfig {
     pub tls: Option<TlsConfig>,
     /// Settings for the calls of this source.
     pub settings: CallSettings,
+}
+
+/// How a source is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By HTTP.
+    Http,
+    /// By statements.
+    Sql,
+    /// By commands.
+    Redis,
+}
+
+impl SourceConfig {
+    /// Tells how it is asked.
+    pub fn way(&self) -> Way {
+        match (&self.postgres, &self.redis) {
+            (Some(_), _) => Way::Sql,
+            (_, Some(_)) => Way::Redis,
+            _ => Way::Http,
+        }
+    }
 }
 
 /// What `http:` may say.
@@ -163,6 +193,8 @@ pub enum ReplyConfig {
     Value(Node),
     /// `{ merge: [a, b] }`.
     Merge(Vec<Spanned<String>>),
+    /// `{ jq: ... }`.
+    Jq(Spanned<String>),
 }
 
 /// One entry of `calls:`.
@@ -190,6 +222,14 @@ pub struct CallConfig {
     pub idempotent: Option<Spanned<bool>>,
     /// `forward:` response headers of the source that go to the client.
     pub forward: Vec<Spanned<String>>,
+    /// `pick:` keys of the answer that stay; None when the key is absent.
+    pub pick: Option<Vec<Spanned<String>>>,
+    /// `drop:` keys of the answer that go.
+    pub drop: Vec<Spanned<String>>,
+    /// `rename:` old keys of the answer and new ones.
+    pub rename: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `jq:` what becomes of the answer.
+    pub jq: Option<Spanned<String>>,
     /// `each:` or `batch:`, and what goes with them; None for a call that is made once.
     pub list: Option<ListConfig>,
     /// Settings of this call.

@@ -37,6 +37,9 @@ pub(super) fn file(root: &Node, lookup: &dyn Lookup, faults: &mut Faults) -> Con
     config.max_calls = section
         .get("max_calls")
         .and_then(|node| reader.count(node, "`max_calls`", 1..=1_000_000));
+    config.cache_size = section
+        .get("cache_size")
+        .and_then(|node| reader.unit(node, "`cache_size`", units::size));
     if let Some(defaults) = section
         .get("defaults")
         .and_then(|node| reader.section(node, "`defaults`", &keys::DEFAULTS))
@@ -308,7 +311,20 @@ impl Reader<'_> {
                 .and_then(|node| self.duration(node, "`connect_timeout`")),
             first_byte: section.get("first_byte").and_then(|node| self.duration(node, "`first_byte`")),
             body_idle: section.get("body_idle").and_then(|node| self.duration(node, "`body_idle`")),
+            cache: section.get("cache").and_then(|node| self.cache(node)),
+            stale: section.get("stale").and_then(|node| self.unit(node, "`stale`", units::duration)),
+            vary: section.get("vary").map(|node| self.names(node, "`vary`")),
         }
+    }
+
+    /// `cache:` a fixed time.
+    fn cache(&mut self, node: &Node) -> Option<Spanned<Duration>> {
+        if matches!(&node.kind, NodeKind::Text(text, _) if text == "http") {
+            let help = "expected a fixed time such as `cache: 10m`";
+            self.faults.add_with_help(node.span, "`cache: http` is not built yet", help);
+            return None;
+        }
+        self.unit(node, "`cache`", units::duration)
     }
 
     /// Adds the fault that `what` is something else than expected.

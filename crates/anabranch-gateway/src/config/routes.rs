@@ -197,6 +197,7 @@ fn reply(reader: &mut Reader<'_>, node: &Node) -> Option<Spanned<ReplyConfig>> {
             }
             ReplyConfig::Merge(names)
         }
+        "jq" => ReplyConfig::Jq(reader.text(form, "`jq`")?),
         _ => ReplyConfig::Value(reader.template_tree(form)),
     };
     Some(Spanned::new(reply, node.span))

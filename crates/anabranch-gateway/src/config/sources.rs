@@ -1,8 +1,9 @@
 //! `sources:` — the services that calls go to.
 
+use super::faults::one_of;
 use super::keys;
 use super::model::{CallSettings, HttpConfig, SourceConfig, TlsConfig, WireConfig};
-use super::read::Reader;
+use super::read::{Reader, Section};
 use super::units;
 use super::yaml::{Node, NodeKind, Spanned};
 
@@ -27,6 +28,9 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
     let mut source = SourceConfig {
         name: name.clone(),
         url: Vec::new(),
+        postgres: None,
+        redis: None,
+        allow: Vec::new(),
         in_flight: None,
         queue: None,
         queue_wait: None,
@@ -43,17 +47,8 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
     if let NodeKind::Text(text, _) = &node.kind {
         reader.wrong(node, &what, &format!("a mapping: write `{{ url: {text} }}`"));
     } else if let Some(section) = reader.section(node, &what, &keys::SOURCE) {
-        match section.get("url") {
-            Some(node) => source.url = urls(reader, node),
-            None if section.present(&["postgres", "redis", "run"]).is_empty() => {
-                reader.faults.add_with_help(
-                    name.span,
-                    format!("{what} has no `url`"),
-                    "expected `url: http://host:port`, or a list of them",
-                );
-            }
-            None => {}
-        }
+        reached(reader, &mut source, &section);
+        source.allow = section.get("allow").map(|node| reader.names(node, "`allow`")).unwrap_or_default();
         source.in_flight = section
             .get("in_flight")
             .and_then(|node| reader.count(node, "`in_flight`", 1..=1_000_000));
@@ -72,10 +67,57 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
         source.tls = section.get("tls").and_then(|node| tls(reader, node));
         source.settings = reader.settings(&section);
     }
-    if source.url.is_empty() {
+    if source.url.is_empty() && source.postgres.is_none() && source.redis.is_none() {
         source.url.push(Spanned::new(PLACEHOLDER_URL.to_owned(), name.span));
     }
     source
+}
+
+/// How the source is reached, which says what other keys mean something.
+fn reached(reader: &mut Reader<'_>, source: &mut SourceConfig, section: &Section<'_>) {
+    let ways = section.present(keys::REACHED);
+    let Some((key, node)) = ways.first() else {
+        if section.present(keys::REACHED_PLANNED).is_empty() {
+            let message = format!("source `{}` has no `url`", source.name.value);
+            let help = "expected `url: http://host:port`, or a list of them; `postgres:` or `redis:` for a database";
+            reader.faults.add_with_help(source.name.span, message, help);
+        }
+        return;
+    };
+    if let Some((second, _)) = ways.get(1) {
+        let message = format!("`{}` and `{}` in one source", key.value, second.value);
+        let help = format!("expected exactly one of {}", one_of(keys::REACHED));
+        reader.faults.add_with_help(second.span, message, help);
+    }
+    let mut database = |what: &str| {
+        let url = reader.final_text(node, what);
+        // A fault takes nothing away from what the source is.
+        Some(url.unwrap_or(Spanned::new(String::new(), source.name.span)))
+    };
+    let useless = match key.value.as_str() {
+        "postgres" => {
+            source.postgres = database("`postgres`");
+            keys::NOT_POSTGRES
+        }
+        "redis" => {
+            source.redis = database("`redis`");
+            keys::NOT_REDIS
+        }
+        _ => {
+            source.url = urls(reader, node);
+            keys::NOT_URL
+        }
+    };
+    for (useless, _) in section.present(useless) {
+        let message = format!("`{}` has no meaning beside `{}`", useless.value, key.value);
+        let help = match (key.value.as_str(), useless.value.as_str()) {
+            ("postgres", "in_flight") => "`pool:` is the number of sessions, and with it of statements at once",
+            ("redis", "pool") => "one connection for each core carries all commands; `in_flight:` bounds them",
+            ("url", _) => "it is for sources with `redis:`",
+            _ => "it is for sources with `url:`",
+        };
+        reader.faults.add_with_help(useless.span, message, help);
+    }
 }
 
 fn urls(reader: &mut Reader<'_>, node: &Node) -> Vec<Spanned<String>> {

@@ -32,7 +32,13 @@ impl SharedHeaders {
                 let _ = lines.push(name, value);
             }
         }
-        let span = Span { trace: fastrand::u128(1..), span: fastrand::u64(1..) };
-        SharedHeaders { forwarded: Arc::new(lines), span }
+        let span = Span {
+            trace: fastrand::u128(1..),
+            span: fastrand::u64(1..),
+        };
+        SharedHeaders {
+            forwarded: Arc::new(lines),
+            span,
+        }
     }
 }

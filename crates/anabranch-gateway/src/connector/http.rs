@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use anabranch::client::{Prototype, Request, Response};
-use anabranch::{CallError, CallReport, CallSettings, Deadline, Kind, Settled, Source};
+use anabranch::{CallError, CallReport, CallSettings, Deadline, Kind, Source};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 
 use super::headers::SharedHeaders;
+use super::shield::shielded;
+use super::kept::KeepSetup;
+use super::{CallEnd, Origin};
 use crate::gateway::{Core, SharedPrototype, call_settings};
 use crate::json;
-use crate::plan::{Action, CallPlan, HttpAction, OkEntry, Plan, Root, RoutePlan};
+use crate::plan::{Action, CallPlan, HttpAction, OkEntry, OkSet, Plan, Root, RoutePlan};
 use crate::render::{self, RenderFault};
-use crate::respond::cache_control::Freshness;
 use crate::respond::reply::freshness;
 use crate::run::{Known, Refusal};
 
@@ -26,19 +28,27 @@ pub(crate) struct CallSetup {
     prototype: Option<SharedPrototype>,
     /// Headers let in that carry credentials and go out with this call, as they came or inside something else.
     pub(crate) credentials: Vec<usize>,
+    /// Where its answers are stored.
+    pub(super) keep: Option<Arc<KeepSetup>>,
 }
 
 /// What every request of a call says. A call's own headers win over its source's, and those over ours; what frames a message was
 /// refused when the config was compiled.
 fn prototype(plan: &Plan, action: &HttpAction) -> Prototype {
-    let ours = [(header::USER_AGENT, USER_AGENT), (header::ACCEPT, JSON), (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"))];
+    let ours = [
+        (header::USER_AGENT, USER_AGENT),
+        (header::ACCEPT, JSON),
+        (header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd")),
+    ];
     let theirs = &plan.sources[action.source].headers;
     let set_by_source = |name: &HeaderName| theirs.iter().any(|(other, _)| other == name);
     let set_by_call = |name: &HeaderName| action.headers.iter().any(|(other, _)| other == name);
     let ours = ours.into_iter().filter(|(name, _)| !set_by_source(name));
-    ours.chain(theirs.iter().cloned()).filter(|(name, _)| !set_by_call(name)).fold(Prototype::new(action.method.clone()), |prototype, (name, value)| {
-        prototype.clone().header(name, value).unwrap_or(prototype)
-    })
+    ours.chain(theirs.iter().cloned())
+        .filter(|(name, _)| !set_by_call(name))
+        .fold(Prototype::new(action.method.clone()), |prototype, (name, value)| {
+            prototype.clone().header(name, value).unwrap_or(prototype)
+        })
 }
 
 impl CallSetup {
@@ -46,7 +56,7 @@ impl CallSetup {
     pub(crate) fn new(plan: &Plan, route: &RoutePlan, call: &CallPlan) -> CallSetup {
         let (prototype, passed) = match &call.action {
             Action::Http(action) => (Some(Arc::new(prototype(plan, action))), &action.pass[..]),
-            Action::Value(_) => (None, &[][..]),
+            Action::Sql(_) | Action::Redis(_) | Action::Value(_) => (None, &[][..]),
         };
         let named = call.references().into_iter().filter_map(|reference| match reference.root {
             Root::Header(index) => Some(index),
@@ -54,17 +64,39 @@ impl CallSetup {
         });
         let is_credential = |header: &usize| plan.credentials.contains(&route.headers[*header]);
         let credentials = passed.iter().copied().chain(named).filter(is_credential).collect();
-        CallSetup { settings: call_settings(call), prototype, credentials }
+        let settings = call_settings(call);
+        let keep = KeepSetup::new(plan, route, call, settings).map(Arc::new);
+        CallSetup {
+            settings,
+            prototype,
+            credentials,
+            keep,
+        }
     }
 }
 
-/// The request of a call, from the values known now.
-pub(crate) fn request(action: &HttpAction, setup: &CallSetup, known: &Known<'_>, shared: &SharedHeaders) -> Result<Request, RenderFault> {
+/// The request of a call, from the values known now, on behalf of the client that `shared` tells of.
+pub(super) fn request(
+    action: &HttpAction,
+    setup: &CallSetup,
+    known: &Known<'_>,
+    shared: Option<&SharedHeaders>,
+) -> Result<Request, RenderFault> {
     let target = target(action, known)?;
-    let refused = |error: CallError| RenderFault::BadValue { reference: "request".to_string(), from_client: false, why: why(&error) };
-    let prototype = setup.prototype.clone().unwrap_or_else(|| Arc::new(Prototype::new(action.method.clone())));
+    let refused = |error: CallError| RenderFault::BadValue {
+        reference: "request".to_string(),
+        from_client: false,
+        why: why(&error),
+    };
+    let prototype = setup
+        .prototype
+        .clone()
+        .unwrap_or_else(|| Arc::new(Prototype::new(action.method.clone())));
     let request = Request::with_prototype(prototype, target).map_err(refused)?;
-    let mut request = request.shared(shared.forwarded.clone()).span(shared.span.child());
+    let mut request = match shared {
+        Some(shared) => request.shared(shared.forwarded.clone()).span(shared.span.child()),
+        None => request,
+    };
     for index in &action.pass {
         if let Some(value) = known.header(*index) {
             request = request.header(known.header_name(*index).clone(), value.clone()).map_err(refused)?;
@@ -96,25 +128,26 @@ fn target(action: &HttpAction, known: &Known<'_>) -> Result<String, RenderFault>
 }
 
 fn why(error: &CallError) -> &'static str {
-    if error.kind() == Kind::Value { "cannot stand in this request" } else { "cannot be sent" }
-}
-
-/// How an HTTP call ended.
-#[derive(Debug)]
-pub(crate) struct CallEnd {
-    pub(crate) result: Result<Bytes, CallError>,
-    pub(crate) refusal: Option<Refusal>,
-    pub(crate) freshness: Option<Freshness>,
-    pub(crate) forward: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) report: CallReport,
+    if error.kind() == Kind::Value {
+        "cannot stand in this request"
+    } else {
+        "cannot be sent"
+    }
 }
 
 /// Asks the source. A call that must not be sent twice is not cancelled once it started: it runs to its own end in the background
 /// scope of the client, whatever becomes of the request.
-pub(crate) async fn exchange(core: &Core, source: &Source, call: &CallPlan, setup: &CallSetup, request: Request, deadline: Deadline) -> CallEnd {
+pub(super) async fn exchange(
+    core: &Core,
+    source: &Source,
+    call: &CallPlan,
+    setup: &CallSetup,
+    request: Request,
+    deadline: Deadline,
+) -> CallEnd {
     if call.idempotent {
         let (result, report) = source.call(core.client(), &request, &setup.settings, deadline).await;
-        return end(call, result, report);
+        return end(&call.ok, &call.forward, result, report);
     }
     Box::pin(write(core, source, call, setup, request, deadline)).await
 }
@@ -123,16 +156,20 @@ pub(crate) async fn exchange(core: &Core, source: &Source, call: &CallPlan, setu
 async fn write(core: &Core, source: &Source, call: &CallPlan, setup: &CallSetup, request: Request, deadline: Deadline) -> CallEnd {
     let (client, source, settings) = (core.client().clone(), source.clone(), setup.settings);
     let work = async move { source.call(&client, &request, &settings, deadline).await };
-    match core.client().background().shield("write", deadline.left(), work).await {
-        Settled::Done((result, report)) => end(call, result, report),
-        Settled::Panicked(message) => end(call, Err(CallError::new(Kind::Panic, message)), CallReport::default()),
-        Settled::TimedOut => end(call, Err(CallError::new(Kind::Timeout, "no answer before the deadline")), CallReport::default()),
-        Settled::Cancelled(_) => end(call, Err(CallError::new(Kind::Cancelled, "the gateway stopped")), CallReport::default()),
-    }
+    let (result, report) = shielded(core, deadline, work).await;
+    end(&call.ok, &call.forward, result, report)
 }
 
-fn end(call: &CallPlan, result: Result<Response, CallError>, report: CallReport) -> CallEnd {
-    let mut end = CallEnd { result: Err(CallError::new(Kind::Cancelled, "")), refusal: None, freshness: None, forward: Vec::new(), report };
+/// What an answer means to a call that takes these statuses for success.
+pub(super) fn end(ok: &OkSet, forward: &[HeaderName], result: Result<Response, CallError>, report: CallReport) -> CallEnd {
+    let mut end = CallEnd {
+        result: Err(CallError::new(Kind::Cancelled, "")),
+        refusal: None,
+        freshness: None,
+        forward: Vec::new(),
+        report,
+        origin: Origin::Source,
+    };
     let response = match result {
         Ok(response) => response,
         Err(error) => {
@@ -141,30 +178,39 @@ fn end(call: &CallPlan, result: Result<Response, CallError>, report: CallReport)
         }
     };
     let status = response.status();
-    match call.ok.find(status) {
+    match ok.find(status) {
         Some(OkEntry { value: Some(value), .. }) => {
-            describe(&mut end, call, &response);
+            describe(&mut end, forward, &response);
             end.result = Ok(value.clone());
         }
         Some(_) => {
-            describe(&mut end, call, &response);
+            describe(&mut end, forward, &response);
             end.result = json_of(response);
             return end;
         }
         None => {
             end.result = Err(CallError::new(Kind::Status, format!("answered {status}")));
-            let content_type = response.header_bytes("content-type").and_then(|value| HeaderValue::from_bytes(value).ok());
-            end.refusal = Some(Refusal { status, content_type, body: response.into_body() });
+            let content_type = response
+                .header_bytes("content-type")
+                .and_then(|value| HeaderValue::from_bytes(value).ok());
+            end.refusal = Some(Refusal {
+                status,
+                content_type,
+                body: response.into_body(),
+            });
         }
     }
     end
 }
 
 /// What a good answer says beside its value.
-fn describe(end: &mut CallEnd, call: &CallPlan, response: &Response) {
+fn describe(end: &mut CallEnd, forward: &[HeaderName], response: &Response) {
     end.freshness = Some(freshness(response));
-    for name in &call.forward {
-        let values = response.headers().filter(|(other, _)| *other == name.as_str()).filter_map(|(_, value)| HeaderValue::from_bytes(value).ok());
+    for name in forward {
+        let values = response
+            .headers()
+            .filter(|(other, _)| *other == name.as_str())
+            .filter_map(|(_, value)| HeaderValue::from_bytes(value).ok());
         end.forward.extend(values.map(|value| (name.clone(), value)));
     }
 }
@@ -177,6 +223,9 @@ fn json_of(response: Response) -> Result<Bytes, CallError> {
     }
     match json::validate(&body, &json::Limits::default()) {
         Ok(_) => Ok(body),
-        Err(fault) => Err(CallError::new(Kind::Decode, format!("the body is not JSON: {} at byte {}", fault.what, fault.at))),
+        Err(fault) => Err(CallError::new(
+            Kind::Decode,
+            format!("the body is not JSON: {} at byte {}", fault.what, fault.at),
+        )),
     }
 }

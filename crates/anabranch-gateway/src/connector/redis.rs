@@ -13,7 +13,6 @@ use crate::gateway::Core;
 use crate::json::{self, JsonType};
 use crate::plan::{CallPlan, Piece, RedisAction, Reference, Template};
 use crate::render::{is_from_client, Given, RenderFault, Scope};
-use crate::respond::cache_control::Freshness;
 
 /// The words of a command, from what is known now.
 pub(super) fn words(action: &RedisAction, known: &dyn Scope) -> Result<Vec<Bytes>, RenderFault> {
@@ -38,7 +37,11 @@ fn push_values(words: &mut Vec<Bytes>, reference: &Reference, given: Given<'_>) 
         Given::Json(value) => words.push(argument(reference, value)?),
         Given::Values(values) => push_items(words, reference, values.into_iter())?,
     }
-    if words.len() == before { Err(RenderFault::Missing(reference.text.clone())) } else { Ok(()) }
+    if words.len() == before {
+        Err(RenderFault::Missing(reference.text.clone()))
+    } else {
+        Ok(())
+    }
 }
 
 fn push_items<'a>(words: &mut Vec<Bytes>, reference: &Reference, items: impl Iterator<Item = &'a [u8]>) -> Result<(), RenderFault> {
@@ -84,27 +87,51 @@ fn joined(word: &Template, known: &dyn Scope) -> Result<Bytes, RenderFault> {
 }
 
 fn bad(reference: &Reference, why: &'static str) -> RenderFault {
-    RenderFault::BadValue { reference: reference.text.clone(), from_client: is_from_client(reference), why }
+    RenderFault::BadValue {
+        reference: reference.text.clone(),
+        from_client: is_from_client(reference),
+        why,
+    }
 }
 
 /// Asks the server. A command that may not be carried out twice is not taken back once it was begun.
 pub(super) async fn exchange(core: &Core, hot: &Redis, call: &CallPlan, words: Vec<Bytes>, deadline: Deadline) -> CallEnd {
     let settings = settings(call);
     let (result, report) = if call.idempotent {
-        hot.call(core.client(), &RedisCall { words: &words, settings: &settings }, deadline).await
+        hot.call(
+            core.client(),
+            &RedisCall {
+                words: &words,
+                settings: &settings,
+            },
+            deadline,
+        )
+        .await
     } else {
         let (client, hot) = (core.client().clone(), hot.clone());
-        let work = async move { hot.call(&client, &RedisCall { words: &words, settings: &settings }, deadline).await };
+        let work = async move {
+            hot.call(
+                &client,
+                &RedisCall {
+                    words: &words,
+                    settings: &settings,
+                },
+                deadline,
+            )
+            .await
+        };
         shielded(core, deadline, work).await
     };
-    let freshness = result.is_ok().then(Freshness::default);
-    CallEnd { result, refusal: None, freshness, forward: Vec::new(), report }
+    CallEnd::of_database(result, report)
 }
 
 fn settings(call: &CallPlan) -> RedisSettings {
     RedisSettings {
         timeout: call.timeout,
-        retry: RetrySettings { retries: call.retry, ..RetrySettings::ONCE_MORE },
+        retry: RetrySettings {
+            retries: call.retry,
+            ..RetrySettings::ONCE_MORE
+        },
         idempotent: call.idempotent,
         max_body: call.max_body,
         ..RedisSettings::default()
@@ -151,11 +178,19 @@ mod tests {
     /// The words of a command whose references stand for these values; words are divided by blanks.
     fn filled(command: &str) -> Result<Vec<String>, RenderFault> {
         let piece = |text: &str| match text.starts_with('$') {
-            true => Piece::Ref(Reference { root: Root::Body, path: Vec::new(), text: text.to_owned() }),
+            true => Piece::Ref(Reference {
+                root: Root::Body,
+                path: Vec::new(),
+                text: text.to_owned(),
+            }),
             false => Piece::Text(text.to_owned()),
         };
         let word = |word: &str| Template(word.split('+').map(piece).collect());
-        let action = RedisAction { source: 0, words: command.split(' ').map(word).collect() };
+        let action = RedisAction {
+            source: 0,
+            words: command.split(' ').map(word).collect(),
+            is_read: true,
+        };
         let words = words(&action, &VALUES)?;
         Ok(words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
     }

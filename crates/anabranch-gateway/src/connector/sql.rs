@@ -2,20 +2,23 @@
 
 use anabranch::policy::RetrySettings;
 use anabranch::postgres::{Answer, Param, Postgres, SqlCall, SqlSettings, Want};
-use anabranch::{CallError, CallReport, Deadline, Kind};
+use anabranch::{CallError, Deadline, Kind};
 use bytes::Bytes;
 
 use super::shield::shielded;
 use super::CallEnd;
 use crate::gateway::Core;
 use crate::json;
-use crate::plan::{CallPlan, Reference, SqlAction, SqlWant};
+use crate::plan::{Action, CallPlan, Reference, SqlAction, SqlWant};
 use crate::render::{is_from_client, Given, RenderFault, Scope};
-use crate::respond::cache_control::Freshness;
 
 /// The values of a statement, from what is known now.
 pub(super) fn params(action: &SqlAction, known: &dyn Scope) -> Result<Vec<Param>, RenderFault> {
-    action.params.iter().map(|reference| param(reference, known.get(reference))).collect()
+    action
+        .params
+        .iter()
+        .map(|reference| param(reference, known.get(reference)))
+        .collect()
 }
 
 fn param(reference: &Reference, given: Given<'_>) -> Result<Param, RenderFault> {
@@ -39,27 +42,43 @@ fn param(reference: &Reference, given: Given<'_>) -> Result<Param, RenderFault> 
 }
 
 /// Asks the database. A statement that may not be carried out twice is not stopped once it was begun.
-pub(super) async fn exchange(core: &Core, db: &Postgres, call: &CallPlan, action: &SqlAction, params: Vec<Param>, deadline: Deadline) -> CallEnd {
+pub(super) async fn exchange(core: &Core, db: &Postgres, call: &CallPlan, params: Vec<Param>, deadline: Deadline) -> CallEnd {
+    let Action::Sql(action) = &call.action else {
+        return CallEnd::failed(CallError::new(Kind::Cancelled, "the call has no statement"));
+    };
     let settings = settings(call);
     let want = want(action.want);
     let (result, report) = if call.idempotent {
-        let asked = SqlCall { text: &action.text, params: &params, want, settings: &settings };
+        let asked = SqlCall {
+            text: &action.text,
+            params: &params,
+            want,
+            settings: &settings,
+        };
         db.call(core.client(), &asked, deadline).await
     } else {
         let (client, db, text) = (core.client().clone(), db.clone(), action.text.clone());
         let work = async move {
-            let asked = SqlCall { text: &text, params: &params, want, settings: &settings };
+            let asked = SqlCall {
+                text: &text,
+                params: &params,
+                want,
+                settings: &settings,
+            };
             db.call(&client, &asked, deadline).await
         };
         shielded(core, deadline, work).await
     };
-    end(action.want, result, report)
+    CallEnd::of_database(result.and_then(|answer| value(action.want, answer)), report)
 }
 
 fn settings(call: &CallPlan) -> SqlSettings {
     SqlSettings {
         timeout: call.timeout,
-        retry: RetrySettings { retries: call.retry, ..RetrySettings::ONCE_MORE },
+        retry: RetrySettings {
+            retries: call.retry,
+            ..RetrySettings::ONCE_MORE
+        },
         idempotent: call.idempotent,
         max_body: call.max_body,
     }
@@ -73,12 +92,6 @@ fn want(want: SqlWant) -> Want {
     }
 }
 
-fn end(want: SqlWant, result: Result<Answer, CallError>, report: CallReport) -> CallEnd {
-    let result = result.and_then(|answer| value(want, answer));
-    let freshness = result.is_ok().then(Freshness::default);
-    CallEnd { result, refusal: None, freshness, forward: Vec::new(), report }
-}
-
 /// A column of type `json` may hold anything, so the rows are checked like a body.
 fn value(want: SqlWant, answer: Answer) -> Result<Bytes, CallError> {
     if want == SqlWant::Count {
@@ -86,6 +99,9 @@ fn value(want: SqlWant, answer: Answer) -> Result<Bytes, CallError> {
     }
     match json::validate(&answer.json, &json::Limits::default()) {
         Ok(_) => Ok(answer.json),
-        Err(fault) => Err(CallError::new(Kind::Decode, format!("the rows are no JSON that can be taken: {}", fault.what))),
+        Err(fault) => Err(CallError::new(
+            Kind::Decode,
+            format!("the rows are no JSON that can be taken: {}", fault.what),
+        )),
     }
 }

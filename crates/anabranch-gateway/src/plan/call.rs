@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::condition;
+use super::condition::{self, When};
+use super::edit;
 use super::headers;
+use super::keep;
 use super::list;
-use super::model::{Action, CallPlan, Condition, HttpAction, IntoPlan, ListKind, Otherwise, Root, Template, Value};
+use super::model::{Action, CallPlan, Condition, HttpAction, IntoPlan, ListKind, Otherwise, Reference, Root, Template, Value};
 use super::names::{Item, Names};
 use super::ok;
 use super::place::{fault, Text};
+use super::redis;
 use super::reference::is_name;
 use super::settings::{self, Layers};
+use super::sql;
 use super::target::Target;
 use super::template;
 use super::value;
 use super::walk;
 use crate::config::faults::Faults;
-use crate::config::model::{ActionConfig, CallConfig, Config};
+use crate::config::model::{ActionConfig, CallConfig, Config, SourceConfig};
 use crate::config::yaml::{Node, Spanned};
 
 /// What a call is compiled in.
@@ -35,6 +39,8 @@ pub(super) struct Around<'a> {
     pub(super) credentials: &'a [HeaderName],
     /// Of the route.
     pub(super) deadline: Duration,
+    /// Of the route.
+    pub(super) method: &'a Method,
 }
 
 /// Compiles a call. What is wrong is reported and left out, so that the graph can be looked at all the same.
@@ -47,10 +53,30 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
                 Target::read(target, &call.query, &around.config.sources, around.names, faults),
             )
         }
+        ActionConfig::Sql {
+            source,
+            verb,
+            statement,
+            one,
+        } => {
+            let written = sql::Written {
+                source,
+                verb: verb.clone(),
+                statement,
+                one: one.as_ref(),
+            };
+            let (source, action) = sql::compile(&written, around, faults);
+            Asked::Ready(source, Action::Sql(action))
+        }
+        ActionConfig::Redis(command) => {
+            let (source, action) = redis::compile(command, around, faults);
+            Asked::Ready(source, Action::Redis(action))
+        }
         ActionConfig::Value(node) => Asked::Value(node),
     };
     let (source, safe) = match &asked {
         Asked::Request(method, target) => (target.source, is_safe(method)),
+        Asked::Ready(source, action) => (*source, !is_write(action)),
         Asked::Value(_) => (None, true),
     };
     let layers = Layers {
@@ -62,27 +88,33 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
     let (waits, waits_ok) = after(call, around.names, faults);
     // What stands beside the request is of the whole batch, where there is one.
     let beside = around.names.without_keys();
-    let when = call
-        .when
-        .as_ref()
-        .and_then(|when| condition::compile(Text::of(when), &beside, faults));
+    let (when, when_program) = match call.when.as_ref().map(|when| condition::compile(Text::of(when), &beside, faults)) {
+        Some(When::Small(condition)) => (Some(condition), None),
+        Some(When::Program(program)) => (None, Some(Box::new(program))),
+        Some(When::Broken) | None => (None, None),
+    };
     let mut list = call
         .list
         .as_ref()
         .and_then(|list| list::compile(list, around.into, &around.names.with(Item::None), faults));
     if let Some(ListKind::Each { when_by_item }) = list.as_mut().map(|list| &mut list.kind) {
-        *when_by_item = when
-            .iter()
-            .flat_map(Condition::references)
-            .any(|reference| reference.root == Root::It);
+        let references = when.iter().flat_map(Condition::references);
+        let references = references.chain(when_program.iter().flat_map(|program| program.references()));
+        *when_by_item = references.into_iter().any(|reference| reference.root == Root::It);
     }
     let (action, retry) = match asked {
         Asked::Request(method, target) => {
             let retry = retry(call, &layers, idempotent, faults);
             (Action::Http(http_action(call, method, target, around, faults)), retry)
         }
+        Asked::Ready(source, action) => {
+            let source = source.map(|index| &around.config.sources[index]);
+            refuse_leaks(call, &action.references(), source, around, faults);
+            (action, retry(call, &layers, idempotent, faults))
+        }
         Asked::Value(node) => (Action::Value(value::compile(node, around.names, faults)), 0),
     };
+    let keep = keep::compile(call, &layers, &action, around.names, faults).map(Box::new);
     CallPlan {
         name: call.name.value.as_str().into(),
         account_key: call.name.value.to_ascii_lowercase(),
@@ -90,6 +122,7 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
         waits,
         waits_ok,
         when,
+        when_program,
         ok: ok::compile(call.ok.as_ref(), faults),
         timeout: layers.limit("timeout", |settings| &settings.timeout, around.deadline, faults),
         first_byte: layers.limit("first_byte", |settings| &settings.first_byte, around.deadline, faults),
@@ -101,6 +134,8 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
         only_else: false,
         is_part: false,
         is_told: false,
+        edit: edit::compile(call, around.names, faults).map(Box::new),
+        keep,
         list: list.map(Box::new),
         forward: forward(call, faults),
     }
@@ -114,7 +149,19 @@ pub(super) fn is_safe(method: &Method) -> bool {
 /// What a call does, as far as its target has been read.
 enum Asked<'a> {
     Request(Method, Target),
+    /// Of a database; without a source where that is unknown.
+    Ready(Option<usize>, Action),
     Value(&'a Node),
+}
+
+/// Whether what a call does may change something.
+pub(super) fn is_write(action: &Action) -> bool {
+    match action {
+        Action::Http(http) => !is_safe(&http.method),
+        Action::Sql(sql) => sql.is_exec,
+        Action::Redis(redis) => !redis.is_read,
+        Action::Value(_) => false,
+    }
 }
 
 fn http_method(written: &Spanned<String>, faults: &mut Faults) -> Method {
@@ -146,8 +193,6 @@ fn http_action(call: &CallConfig, method: Method, target: Target, around: &Aroun
     }
     let own = own_headers(call, names, faults);
     let source = target.source.map(|index| &around.config.sources[index]);
-    let passes =
-        |name: &HeaderName| source.is_some_and(|source| source.pass.iter().any(|pass| name.as_str().eq_ignore_ascii_case(&pass.value)));
     let sets = |name: &HeaderName| {
         let by_source = source.is_some_and(|source| source.headers.iter().any(|(key, _)| name.as_str().eq_ignore_ascii_case(&key.value)));
         by_source || own.iter().any(|(other, _)| other == name)
@@ -155,7 +200,7 @@ fn http_action(call: &CallConfig, method: Method, target: Target, around: &Aroun
     let let_in = names.headers.iter().enumerate();
     let pass = let_in.filter(|(_, name)| {
         let is_credential = around.credentials.contains(name);
-        headers::may_pass(name, is_credential) && !sets(name) && (!is_credential || passes(name))
+        headers::may_pass(name, is_credential) && !sets(name) && (!is_credential || passes(source, name))
     });
     let action = HttpAction {
         source: target.source.unwrap_or_default(),
@@ -166,16 +211,21 @@ fn http_action(call: &CallConfig, method: Method, target: Target, around: &Aroun
         headers: own,
         body: call.body.as_ref().map(|body| value::compile(body, names, faults)),
     };
-    refuse_leaks(call, &action, around, passes, faults);
+    refuse_leaks(call, &action.references(), source, around, faults);
     action
 }
 
+/// Whether a source is sent a credential.
+fn passes(source: Option<&SourceConfig>, name: &HeaderName) -> bool {
+    source.is_some_and(|source| source.pass.iter().any(|pass| name.as_str().eq_ignore_ascii_case(&pass.value)))
+}
+
 /// A credential goes only to sources that `pass` it, also when it is referred to.
-fn refuse_leaks(call: &CallConfig, action: &HttpAction, around: &Around<'_>, passes: impl Fn(&HeaderName) -> bool, faults: &mut Faults) {
-    for reference in action.references() {
+fn refuse_leaks(call: &CallConfig, references: &[&Reference], source: Option<&SourceConfig>, around: &Around<'_>, faults: &mut Faults) {
+    for reference in references {
         let Root::Header(index) = reference.root else { continue };
         let name = &around.names.headers[index];
-        if around.credentials.contains(name) && !passes(name) {
+        if around.credentials.contains(name) && !passes(source, name) {
             let what = format!("`{}` is a credential that this source is not passed", reference.text);
             fault(
                 faults,

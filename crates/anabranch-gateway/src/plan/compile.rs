@@ -3,8 +3,10 @@
 use http::HeaderName;
 
 use super::headers;
+use super::keep;
 use super::model::{Action, CallPlan, Plan, Root, RoutePlan, SourcePlan};
 use super::place::fault;
+use super::program;
 use super::route::{self, Around, Compiled};
 use super::settings;
 use super::source;
@@ -20,6 +22,7 @@ pub fn compile(config: &Config, faults: &mut Faults) -> Option<Plan> {
     check_addresses(config, faults);
     let credentials = headers::credentials(&config.credentials, faults);
     let sources = source::compile(config, &credentials, faults);
+    keep::check_inherited(config, faults);
     let ignore_slash = config.slash.as_ref().is_some_and(|slash| slash.value == SlashConfig::Ignore);
     let routes = routes(config, &credentials, ignore_slash, faults);
     if !faults.is_empty() {
@@ -32,6 +35,7 @@ pub fn compile(config: &Config, faults: &mut Faults) -> Option<Plan> {
         credentials,
         ignore_slash,
         max_calls: config.max_calls.as_ref().map_or(settings::MAX_CALLS, |most| most.value) as usize,
+        cache_size: config.cache_size.as_ref().map_or(settings::CACHE_SIZE, |size| size.value),
         sources,
         routes,
         warnings,
@@ -113,6 +117,7 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
         }
     }
     for route in routes {
+        warnings.extend(program::warnings(route));
         let used = route::used(&route.calls, &route.reply);
         for (index, param) in route.params.iter().enumerate() {
             if !used.contains(&Root::Param(index)) {
@@ -136,10 +141,7 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
 }
 
 fn calls_source(route: &RoutePlan, source: usize) -> bool {
-    route
-        .calls
-        .iter()
-        .any(|call| matches!(&call.action, Action::Http(http) if http.source == source))
+    route.calls.iter().any(|call| call.action.source() == Some(source))
 }
 
 fn passes(call: &CallPlan, header: usize) -> bool {

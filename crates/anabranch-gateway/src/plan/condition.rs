@@ -1,12 +1,13 @@
-//! `when:`, the part of jq that needs no interpreter: references, comparisons, `and`, `or`, `| not`, parentheses.
+//! `when:`, the part of jq that needs no interpreter: references, comparisons, `and`, `or`, `| not`, parentheses. All else is a program.
 //!
 //! Precedence is jq's: a comparison binds closest, then `and`, then `or`, and `| not` takes all that stands before it.
 
 use bytes::Bytes;
 
-use super::model::{Comparison, Condition, Hop, Operand, Reference};
+use super::model::{Comparison, Condition, Hop, Operand, Program, Reference, Root};
 use super::names::Names;
 use super::place::{fault, Text};
+use super::program;
 use super::reference::{read, Notation};
 use crate::config::faults::Faults;
 
@@ -14,10 +15,45 @@ use crate::config::faults::Faults;
 const DEPTH_MAX: usize = 64;
 
 const UNDERSTOOD: &str =
-    "a condition is made of `$references`, JSON scalars, `==` `!=` `<` `<=` `>` `>=`, `and`, `or`, `| not` and parentheses so far";
+    "a condition compares with `==` `!=` `<` `<=` `>` `>=` and joins with `and`, `or`, `| not`; more is jq, with `$name` for values";
 
-/// Compiles a condition; what is wrong is reported and gives None.
-pub(super) fn compile(text: Text<'_>, names: &Names<'_>, faults: &mut Faults) -> Option<Condition> {
+/// A compiled condition.
+pub(super) enum When {
+    /// Needs no interpreter.
+    Small(Condition),
+    /// Needs one.
+    Program(Program),
+    /// Is wrong, which has been reported.
+    Broken,
+}
+
+/// Compiles a condition; what is wrong is reported. What is not of the small language is a jq program.
+pub(super) fn compile(text: Text<'_>, names: &Names<'_>, faults: &mut Faults) -> When {
+    // What the small language says about names counts only if the text is of it: a program binds names of its own.
+    let mut said = faults.clone();
+    match small(text, names, &mut said) {
+        Ok(condition) => {
+            *faults = said;
+            condition.map_or(When::Broken, When::Small)
+        }
+        Err(Wrong { place, what, is_jq: false }) => {
+            fault(faults, place, what, UNDERSTOOD);
+            When::Broken
+        }
+        Err(Wrong { .. }) => match program::compile(text, names, faults) {
+            Some(program) if program.variables.is_empty() => {
+                fault(faults, text, "this is always the same", "a condition that names something");
+                When::Broken
+            }
+            Some(program) => When::Program(program),
+            None => When::Broken,
+        },
+    }
+}
+
+/// Reads the small language; None where a name in it is wrong, which has been reported.
+fn small<'a>(text: Text<'a>, names: &Names<'_>, faults: &mut Faults) -> Result<Option<Condition>, Wrong<'a>> {
+    let before = faults.len();
     let tokens = tokens(text, names, faults)?;
     let mut parser = Parser {
         tokens,
@@ -25,16 +61,10 @@ pub(super) fn compile(text: Text<'_>, names: &Names<'_>, faults: &mut Faults) ->
         depth: 0,
         end: text,
     };
-    let parsed = parser.pipe().and_then(|condition| match parser.peek() {
-        None => Ok(condition),
+    let condition = parser.pipe()?;
+    match parser.peek() {
+        None => Ok((faults.len() == before).then_some(condition)),
         Some(_) => Err(parser.unexpected()),
-    });
-    match parsed {
-        Ok(condition) => Some(condition),
-        Err(wrong) => {
-            fault(faults, wrong.place, wrong.what, UNDERSTOOD);
-            None
-        }
     }
 }
 
@@ -54,6 +84,8 @@ enum Token {
 struct Wrong<'a> {
     place: Text<'a>,
     what: String,
+    /// Whether it may be jq beyond the small language. False where jq would take it, or say it worse, and nobody means it.
+    is_jq: bool,
 }
 
 struct Parser<'a> {
@@ -107,6 +139,7 @@ impl<'a> Parser<'a> {
                 Primary::Operand(Operand::Literal(_), place) => Err(Wrong {
                     place,
                     what: "this is always the same".to_owned(),
+                    is_jq: false,
                 }),
             };
         };
@@ -116,6 +149,7 @@ impl<'a> Parser<'a> {
             _ => Err(Wrong {
                 place,
                 what: "conditions in parentheses cannot be compared".to_owned(),
+                is_jq: true,
             }),
         }
     }
@@ -130,6 +164,7 @@ impl<'a> Parser<'a> {
             Token::Open if self.depth == DEPTH_MAX => Err(Wrong {
                 place,
                 what: format!("more than {DEPTH_MAX} parentheses"),
+                is_jq: true,
             }),
             Token::Open => {
                 self.at += 1;
@@ -162,19 +197,23 @@ impl<'a> Parser<'a> {
 
     fn unexpected(&self) -> Wrong<'a> {
         match self.tokens.get(self.at) {
-            Some((_, place)) => Wrong {
+            Some((token, place)) => Wrong {
                 place: *place,
                 what: format!("`{}` is not understood here", place.text),
+                // `1 < $a < 3` compares a yes or no with 3.
+                is_jq: !matches!(token, Token::Compare(_)),
             },
             None => Wrong {
                 place: self.end,
                 what: "the condition ends too early".to_owned(),
+                is_jq: !self.tokens.is_empty(),
             },
         }
     }
 }
 
-fn tokens<'a>(text: Text<'a>, names: &Names<'_>, faults: &mut Faults) -> Option<Vec<(Token, Text<'a>)>> {
+/// The words of a text; what is wrong with its references is reported.
+fn tokens<'a>(text: Text<'a>, names: &Names<'_>, faults: &mut Faults) -> Result<Vec<(Token, Text<'a>)>, Wrong<'a>> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(first) = text.text[at..].chars().next() {
@@ -185,17 +224,27 @@ fn tokens<'a>(text: Text<'a>, names: &Names<'_>, faults: &mut Faults) -> Option<
         let (token, end) = match first {
             '$' => {
                 let (written, end) = read(text, at, Notation::Condition, faults);
-                (
-                    Token::Reference(checked(names.resolve(&written?, faults)?, text.slice(at..end), faults)?),
-                    end,
-                )
+                let reference = written.and_then(|written| names.resolve(&written, faults));
+                let reference = reference.and_then(|reference| checked(reference, text.slice(at..end), faults));
+                // One that is wrong has been reported; the rest is read on with something in its place.
+                let nothing = Reference {
+                    root: Root::Body,
+                    path: Vec::new(),
+                    text: String::new(),
+                };
+                (Token::Reference(reference.unwrap_or(nothing)), end)
             }
             _ => {
                 let end = at + token_length(&text.text[at..]);
-                let Some(token) = fixed_token(&text.text[at..end]) else {
-                    let place = text.slice(at..end);
-                    fault(faults, place, format!("`{}` is not understood here", place.text), UNDERSTOOD);
-                    return None;
+                let place = text.slice(at..end);
+                let Some(token) = fixed_token(place.text) else {
+                    // `=` would be an assignment, which no condition needs and many mistype.
+                    let is_jq = place.text != "=";
+                    return Err(Wrong {
+                        place,
+                        what: format!("`{}` is not understood here", place.text),
+                        is_jq,
+                    });
                 };
                 (token, end)
             }
@@ -203,7 +252,7 @@ fn tokens<'a>(text: Text<'a>, names: &Names<'_>, faults: &mut Faults) -> Option<
         tokens.push((token, text.slice(at..end)));
         at = end;
     }
-    Some(tokens)
+    Ok(tokens)
 }
 
 fn checked(reference: Reference, place: Text<'_>, faults: &mut Faults) -> Option<Reference> {

@@ -1,8 +1,8 @@
 //! The graph of a route's calls: what each waits for, which stand in for others only, which are parts of the reply, cycles, and
 //! calls that nobody would see.
 
-use super::call::is_safe;
-use super::model::{Action, CallPlan, IntoPlan, Need, Otherwise, Reply, Root, RoutePlan};
+use super::call::is_write;
+use super::model::{CallPlan, IntoPlan, Need, Otherwise, Reply, Root, RoutePlan};
 use super::place::fault;
 use super::walk;
 use crate::config::faults::Faults;
@@ -36,7 +36,12 @@ pub(super) fn connect(calls: &mut [CallPlan], reply: &Reply) -> Connected {
             .collect(),
         Reply::Only(index) => vec![*index],
         Reply::Merge(indices) => sorted(indices.clone()),
-        Reply::Value(value) => walk::calls(&value.references()),
+        Reply::Value(_) => walk::calls(&reply.references()),
+        // A program that looks at `.` may take any part.
+        Reply::Jq(program) if program.jq.looks_at_input() => (0..calls.len())
+            .filter(|&index| !calls[index].only_else && into(&calls[index]).is_none())
+            .collect(),
+        Reply::Jq(_) => walk::calls(&reply.references()),
     };
     for &part in &parts {
         calls[part].is_part = true;
@@ -108,7 +113,7 @@ pub(super) fn report_unseen(written: &[CallConfig], calls: &[CallPlan], reply: &
     let named = named(calls, reply);
     for (index, call) in calls.iter().enumerate() {
         let needed = matches!(need, Need::All(needs) if needs.contains(&index));
-        let seen = call.is_told || call.only_else || named[index] || needed || acts(call);
+        let seen = call.is_told || call.only_else || named[index] || needed || is_write(&call.action);
         if !seen {
             let what = format!("nobody would see the call `{}`", call.name);
             fault(
@@ -160,7 +165,7 @@ fn named(calls: &[CallPlan], reply: &Reply) -> Vec<bool> {
         Reply::Object => {}
         Reply::Only(index) => name(*index),
         Reply::Merge(indices) => indices.iter().copied().for_each(&mut name),
-        Reply::Value(value) => walk::calls(&value.references()).into_iter().for_each(&mut name),
+        Reply::Value(_) | Reply::Jq(_) => walk::calls(&reply.references()).into_iter().for_each(&mut name),
     }
     named
 }
@@ -174,14 +179,6 @@ fn stands_in(calls: &[CallPlan]) -> Vec<bool> {
         }
     }
     stands_in
-}
-
-/// Whether it may change something where it is sent.
-fn acts(call: &CallPlan) -> bool {
-    match &call.action {
-        Action::Http(http) => !is_safe(&http.method),
-        Action::Value(_) => false,
-    }
 }
 
 /// Finds cycles, each once. An `else` counts: what stands in for a call cannot wait for it.

@@ -3,8 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anabranch::policy::Times;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
+
+use crate::transform::KeyEdit;
+use crate::transform::jq::Jq;
+
+use crate::config::yaml::Span;
 
 /// The compiled form of a config. It has done no I/O and cannot fail while it runs.
 #[derive(Debug)]
@@ -19,6 +25,8 @@ pub struct Plan {
     pub ignore_slash: bool,
     /// Calls one request may start.
     pub max_calls: usize,
+    /// What the kept answers of all calls may take together, in bytes.
+    pub cache_size: u64,
     /// The sources; [`CallPlan::source`] is an index.
     pub sources: Vec<SourcePlan>,
     /// The routes, in the order written.
@@ -32,7 +40,9 @@ pub struct Plan {
 pub struct SourcePlan {
     /// Its name.
     pub name: Arc<str>,
-    /// Its endpoints' URLs, checked.
+    /// What it is.
+    pub kind: SourceKind,
+    /// Its endpoints' URLs, checked; of a database there are none here.
     pub urls: Vec<String>,
     /// Attempts at once.
     pub in_flight: usize,
@@ -42,7 +52,7 @@ pub struct SourcePlan {
     pub queue_wait: Duration,
     /// Attempts a second.
     pub rate: Option<f64>,
-    /// Idle connections per endpoint and core.
+    /// Idle connections per endpoint and core; sessions of a Postgres database over all cores.
     pub pool: usize,
     /// Credentials that it is sent.
     pub pass: Vec<HeaderName>,
@@ -56,6 +66,32 @@ pub struct SourcePlan {
     pub tls: Option<anabranch::client::TlsSettings>,
     /// Limit of connecting, handshake included.
     pub connect_timeout: Duration,
+}
+
+/// What a source is.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// A service that is asked by HTTP.
+    Http,
+    /// A Postgres database.
+    Postgres(DatabaseUrl),
+    /// A Redis or Valkey server.
+    Redis {
+        /// Where it is.
+        url: DatabaseUrl,
+        /// Commands that may be sent beside the safe ones.
+        allow: Vec<String>,
+    },
+}
+
+/// The URL of a database. It has a password in it more often than not, so `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct DatabaseUrl(pub String);
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("..")
+    }
 }
 
 /// One route.
@@ -182,6 +218,8 @@ pub enum Reply {
     Value(Value),
     /// The objects of these calls in one, later keys win.
     Merge(Vec<usize>),
+    /// What a program makes of the object of all parts.
+    Jq(Program),
 }
 
 /// One call of a route's graph.
@@ -197,8 +235,10 @@ pub struct CallPlan {
     pub waits: Vec<usize>,
     /// Of these, those that must have ended well (`after: [x ok]`).
     pub waits_ok: Vec<usize>,
-    /// Its condition.
+    /// Its condition, where it needs no interpreter.
     pub when: Option<Condition>,
+    /// Its condition, where it does.
+    pub when_program: Option<Box<Program>>,
     /// Statuses that are a success.
     pub ok: OkSet,
     /// Limit of an attempt; None: what is left of the deadline.
@@ -221,10 +261,23 @@ pub struct CallPlan {
     pub is_part: bool,
     /// Whether the account tells of it: a part, or a call that adds to one.
     pub is_told: bool,
+    /// What becomes of a good answer before it is the value; None: nothing.
+    pub edit: Option<Box<EditPlan>>,
+    /// How its answers are kept; None: they are not.
+    pub keep: Option<Box<KeepPlan>>,
     /// What it makes of a list; None: it is made once.
     pub list: Option<Box<ListPlan>>,
     /// Response headers that go to the client.
     pub forward: Vec<HeaderName>,
+}
+
+/// How the answers of a call are kept: `cache`, `stale` and `vary`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeepPlan {
+    /// How long they are fresh, and how long they may stand in after that; not both are zero.
+    pub times: Times,
+    /// Indices into [`RoutePlan::headers`] of what they depend on, beside credentials.
+    pub vary: Vec<usize>,
 }
 
 /// How a call is made for the items of a list.
@@ -290,8 +343,63 @@ pub struct IntoPlan {
 pub enum Action {
     /// An HTTP request.
     Http(HttpAction),
+    /// A statement.
+    Sql(SqlAction),
+    /// A command.
+    Redis(RedisAction),
     /// A value made of references.
     Value(Value),
+}
+
+impl Action {
+    /// The source that it asks.
+    pub fn source(&self) -> Option<usize> {
+        match self {
+            Action::Http(http) => Some(http.source),
+            Action::Sql(sql) => Some(sql.source),
+            Action::Redis(redis) => Some(redis.source),
+            Action::Value(_) => None,
+        }
+    }
+}
+
+/// The statement of an SQL call.
+#[derive(Debug)]
+pub struct SqlAction {
+    /// Index of the source.
+    pub source: usize,
+    /// The statement, with `$1`, `$2` and so on for values.
+    pub text: Arc<str>,
+    /// What stands for each of them.
+    pub params: Vec<Reference>,
+    /// What is made of its rows.
+    pub want: SqlWant,
+    /// Whether it may change something.
+    pub is_exec: bool,
+    /// Where the statement stands in the config.
+    pub place: Span,
+}
+
+/// What is made of the rows of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlWant {
+    /// A list of objects.
+    Rows,
+    /// The object of the only row, or null.
+    One,
+    /// `{"rows":3}`, how many were changed.
+    Count,
+}
+
+/// The command of a Redis call.
+#[derive(Debug)]
+pub struct RedisAction {
+    /// Index of the source.
+    pub source: usize,
+    /// Its name and its arguments. One that is nothing but a reference becomes an argument for each value of a list.
+    pub words: Vec<Template>,
+    /// Whether it only reads.
+    pub is_read: bool,
 }
 
 /// The request of an HTTP call.
@@ -421,6 +529,32 @@ pub enum Comparison {
     Greater,
     /// `>=`
     GreaterOrEqual,
+}
+
+/// A jq program and what its variables stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    pub(crate) jq: Arc<Jq>,
+    /// In the order of the program's.
+    pub(crate) variables: Vec<Variable>,
+}
+
+/// What a variable of a program stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Variable {
+    /// A value; missing is null.
+    Value(Reference),
+    /// An object of headers, by the name that the program asks for.
+    Headers(Vec<(String, Reference)>),
+}
+
+/// What becomes of a good answer, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EditPlan {
+    /// `pick`, `drop`, `rename`.
+    pub(crate) keys: Option<Arc<KeyEdit>>,
+    /// `jq`.
+    pub(crate) program: Option<Program>,
 }
 
 /// `else:`.

@@ -10,6 +10,7 @@ use super::model::{Action, CallPlan, Need, Otherwise, Param, ParamDefault, Reply
 use super::names::{self, Here, Names};
 use super::params;
 use super::pattern::Pattern;
+use super::program;
 use super::place::{fault, Text};
 use super::settings;
 use super::value;
@@ -70,6 +71,7 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
             into: intos[index].as_ref(),
             credentials: around.credentials,
             deadline,
+            method: &method,
         };
         call::compile(call, &scope, faults)
     };
@@ -125,9 +127,7 @@ pub(super) fn used(calls: &[CallPlan], reply: &Reply) -> Vec<Root> {
         Some(Otherwise::Value { value, .. }) => value.references(),
         _ => Vec::new(),
     }));
-    if let Reply::Value(value) = reply {
-        references.extend(value.references());
-    }
+    references.extend(reply.references());
     references.into_iter().map(|reference| reference.root.clone()).collect()
 }
 
@@ -217,6 +217,7 @@ fn reply(route: &RouteConfig, names: &Names<'_>, faults: &mut Faults) -> Reply {
         ReplyConfig::Only(name) => names.call(Text::of(name), faults).map_or(Reply::Object, Reply::Only),
         ReplyConfig::Merge(merged) => Reply::Merge(named_once(merged, names, faults)),
         ReplyConfig::Value(node) => Reply::Value(value::compile(node, names, faults)),
+        ReplyConfig::Jq(text) => program::compile(Text::of(text), names, faults).map_or(Reply::Object, Reply::Jq),
     }
 }
 

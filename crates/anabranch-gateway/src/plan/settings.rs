@@ -21,6 +21,10 @@ pub(super) const BODY_IDLE: Duration = Duration::from_secs(5);
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Attempts at once of one source.
 pub(super) const IN_FLIGHT: u32 = 64;
+/// Commands at once of one Redis server, which one connection carries.
+pub(super) const REDIS_IN_FLIGHT: u32 = 256;
+/// Sessions of one Postgres database, over all cores.
+pub(super) const SESSIONS: u32 = 10;
 /// Waiting for a place in flight.
 pub(super) const QUEUE_WAIT: Duration = Duration::from_millis(250);
 /// Idle connections kept per endpoint and core.
@@ -31,6 +35,9 @@ pub(super) const MAX_CALLS: u32 = 1_000;
 pub(super) const WIDTH: u32 = 8;
 /// Items that such a list may have.
 pub(super) const MAX_ITEMS: u32 = 1_000;
+
+/// What the kept answers of all calls may take together, in bytes.
+pub(super) const CACHE_SIZE: u64 = 64 << 20;
 
 /// The three places where a setting may stand, nearest first.
 pub(super) struct Layers<'a> {

@@ -4,12 +4,13 @@ use anabranch::client::{ClientCertificate, Codec, Endpoint, HttpVersion, Roots, 
 use http::HeaderName;
 
 use super::headers;
-use super::model::SourcePlan;
+use super::model::{DatabaseUrl, SourceKind, SourcePlan};
 use super::place::{fault, Text};
 use super::settings;
 use crate::config::faults::Faults;
 use crate::config::model::{CallSettings, Config, HttpConfig, SourceConfig, TlsConfig, WireConfig};
 use crate::config::yaml::Spanned;
+use crate::source::GatewaySource;
 
 /// Compiles all sources.
 pub(super) fn compile(config: &Config, credentials: &[HeaderName], faults: &mut Faults) -> Vec<SourcePlan> {
@@ -22,16 +23,25 @@ pub(super) fn compile(config: &Config, credentials: &[HeaderName], faults: &mut 
 
 fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName], faults: &mut Faults) -> SourcePlan {
     check_name(source, faults);
-    let in_flight = source.in_flight.as_ref().map_or(settings::IN_FLIGHT, |limit| limit.value);
+    let kind = kind(source);
+    let (in_flight, pool) = match kind {
+        SourceKind::Http => (settings::IN_FLIGHT, settings::POOL),
+        SourceKind::Postgres(_) => (settings::IN_FLIGHT, settings::SESSIONS),
+        SourceKind::Redis { .. } => (settings::REDIS_IN_FLIGHT, settings::POOL),
+    };
+    let in_flight = source.in_flight.as_ref().map_or(in_flight, |limit| limit.value);
+    let pool = source.pool.as_ref().map_or(pool, |pool| pool.value);
+    let at_once = if matches!(kind, SourceKind::Postgres(_)) { pool } else { in_flight };
     let connect = source.settings.connect_timeout.as_ref().or(defaults.connect_timeout.as_ref());
     let plan = SourcePlan {
         name: source.name.value.as_str().into(),
+        kind,
         urls: source.url.iter().map(|url| url.value.clone()).collect(),
         in_flight: in_flight as usize,
-        queue: source.queue.as_ref().map_or(in_flight, |queue| queue.value) as usize,
+        queue: source.queue.as_ref().map_or(at_once, |queue| queue.value) as usize,
         queue_wait: source.queue_wait.as_ref().map_or(settings::QUEUE_WAIT, |wait| wait.value),
         rate: source.rate.as_ref().map(|rate| rate.value),
-        pool: source.pool.as_ref().map_or(settings::POOL, |pool| pool.value) as usize,
+        pool: pool as usize,
         pass: pass(&source.pass, credentials, faults),
         headers: headers::fixed(&source.headers, faults),
         http: match source.http.as_ref().map(|http| http.value) {
@@ -47,7 +57,53 @@ fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName
         connect_timeout: connect.map_or(settings::CONNECT_TIMEOUT, |limit| limit.value),
     };
     check_endpoints(source, &plan, faults);
+    check_database(source, &plan, faults);
     plan
+}
+
+fn kind(source: &SourceConfig) -> SourceKind {
+    match (&source.postgres, &source.redis) {
+        (Some(url), _) => SourceKind::Postgres(DatabaseUrl(url.value.clone())),
+        (None, Some(url)) => {
+            let allow = source.allow.iter().map(|command| command.value.clone()).collect();
+            SourceKind::Redis {
+                url: DatabaseUrl(url.value.clone()),
+                allow,
+            }
+        }
+        (None, None) => SourceKind::Http,
+    }
+}
+
+/// Asks the engine whether it could be reached like this. A program may be built without databases.
+fn check_database(source: &SourceConfig, plan: &SourcePlan, faults: &mut Faults) {
+    let (url, feature, expected) = match (&source.postgres, &source.redis) {
+        (Some(url), _) => (url, "postgres", "`postgres://user:password@host:5432/database`"),
+        (None, Some(url)) => (url, "redis", "`redis://host:6379/0`, or `rediss://` for TLS"),
+        (None, None) => return,
+    };
+    let is_built = match feature {
+        "postgres" => cfg!(feature = "postgres"),
+        _ => cfg!(feature = "redis"),
+    };
+    if !is_built {
+        let what = format!("this program was built without the feature `{feature}`");
+        fault(
+            faults,
+            url,
+            what,
+            format!("a program built with it: `cargo build --release --features {feature}`"),
+        );
+        return;
+    }
+    if source.pool.as_ref().is_some_and(|pool| pool.value == 0) && feature == "postgres" {
+        fault(faults, url, "a pool of no sessions", "`pool:` of at least 1");
+    }
+    // The reader put this one in place of what it has reported.
+    let is_placeholder = url.span == source.name.span;
+    if let (false, Err(bad)) = (is_placeholder, GatewaySource::build(plan)) {
+        fault(faults, url, bad.to_string(), expected);
+    }
 }
 
 fn check_name(source: &SourceConfig, faults: &mut Faults) {

@@ -3,65 +3,126 @@
 //!
 //! What a statement does is known as far as its words tell: whether it reads only, and whether it gives rows.
 
-use super::model::Reference;
+use super::call::{is_safe, Around};
+use super::model::{Reference, SqlAction, SqlWant};
 use super::names::{Names, TAKEN};
 use super::place::{fault, Text};
 use super::reference::{read, Notation};
+use super::target::find_source;
 use super::tokens::{Token, Tokens};
 use crate::config::faults::Faults;
-use crate::config::model::SqlVerb;
+use crate::config::model::{SqlVerb, Way};
+use crate::config::yaml::Spanned;
+
+/// What a call with `sql:` says.
+pub(super) struct Written<'a> {
+    /// The name of the source.
+    pub(super) source: &'a Spanned<String>,
+    /// `select` or `exec`.
+    pub(super) verb: Spanned<SqlVerb>,
+    /// The statement.
+    pub(super) statement: &'a Spanned<String>,
+    /// `one:`
+    pub(super) one: Option<&'a Spanned<bool>>,
+}
+
+/// Compiles such a call; also gives its source, if there is one. What is wrong is reported and left out.
+pub(super) fn compile(written: &Written<'_>, around: &Around<'_>, faults: &mut Faults) -> (Option<usize>, SqlAction) {
+    let source = find_source(Text::of(written.source).trimmed(), Way::Sql, &around.config.sources, faults);
+    let is_exec = written.verb.value == SqlVerb::Exec;
+    if is_exec && is_safe(around.method) {
+        let what = format!("`exec` in a {} route", around.method);
+        fault(
+            faults,
+            &written.verb,
+            what,
+            "a POST, PUT, PATCH or DELETE route: others change nothing, and may be asked twice by anybody",
+        );
+    }
+    let statement = Statement::read(Text::of(written.statement), written.verb.value, around.names, faults);
+    let wants_one = written.one.filter(|one| one.value);
+    if let (Some(one), false) = (wants_one, statement.gives_rows) {
+        fault(
+            faults,
+            one,
+            "`one` of a statement without rows",
+            "`returning` in the statement, or no `one:`",
+        );
+    }
+    let want = match (statement.gives_rows, wants_one) {
+        (false, _) => SqlWant::Count,
+        (true, None) => SqlWant::Rows,
+        (true, Some(_)) => SqlWant::One,
+    };
+    let Statement { text, params, .. } = statement;
+    let action = SqlAction {
+        source: source.unwrap_or_default(),
+        text: text.into(),
+        params,
+        want,
+        is_exec,
+        place: written.statement.span,
+    };
+    (source, action)
+}
 
 /// A statement as it is sent.
 #[derive(Debug, Default)]
-pub(super) struct Statement {
+struct Statement {
     /// With `$1`, `$2` and so on for values.
-    pub(super) text: String,
+    text: String,
     /// What stands for each of them. A reference that is written twice is one value.
-    pub(super) params: Vec<Reference>,
+    params: Vec<Reference>,
     /// Whether it gives rows, and not only their number.
-    pub(super) gives_rows: bool,
-}
-
-/// Compiles a statement. What is wrong is reported and left out.
-pub(super) fn compile(text: Text<'_>, verb: SqlVerb, names: &Names<'_>, faults: &mut Faults) -> Statement {
-    let mut statement = Statement::default();
-    let mut words = Words::default();
-    let mut tokens = Tokens::of(text.text);
-    let mut copied = 0;
-    while let Some((token, range)) = tokens.next() {
-        let place = text.slice(range.clone());
-        words.see(token, place);
-        match token {
-            Token::Reference => {
-                let (written, end) = read(text, range.start, Notation::Text, faults);
-                tokens.go_on_at(end);
-                let Some(reference) = written.and_then(|written| names.resolve(&written, faults)) else { continue };
-                statement.text.push_str(&text.text[copied..range.start]);
-                statement.push(reference);
-                copied = end;
-                // `${n}5` is not the value `$15`.
-                if text.text[end..].starts_with(|next: char| next.is_alphanumeric() || next == '_') {
-                    statement.text.push(' ');
-                }
-            }
-            Token::Position => {
-                let what = format!("`{}` is no reference", place.text);
-                fault(faults, place, what, "write `$name`: values are numbered by the gateway");
-            }
-            Token::Dollar => fault(faults, place, "`$` is not followed by a name", "write `$name` for a value"),
-            Token::Quoted => refuse_references(place, names, faults),
-            Token::Word => refuse_in_word(place, names, faults),
-            Token::Unclosed(what) => fault(faults, first_line(place), format!("{what} is never closed"), "the same quote at its end, or `*/`"),
-            Token::Comment | Token::Number | Token::Sign(_) => {}
-        }
-    }
-    statement.text.push_str(&text.text[copied..]);
-    statement.gives_rows = words.give_rows();
-    words.report(text, verb, faults);
-    statement
+    gives_rows: bool,
 }
 
 impl Statement {
+    fn read(text: Text<'_>, verb: SqlVerb, names: &Names<'_>, faults: &mut Faults) -> Statement {
+        let mut statement = Statement::default();
+        let mut words = Words::default();
+        let mut tokens = Tokens::of(text.text);
+        let mut copied = 0;
+        while let Some((token, range)) = tokens.next() {
+            let place = text.slice(range.clone());
+            words.see(token, place);
+            match token {
+                Token::Reference => {
+                    let (written, end) = read(text, range.start, Notation::Text, faults);
+                    tokens.go_on_at(end);
+                    let Some(reference) = written.and_then(|written| names.resolve(&written, faults)) else {
+                        continue;
+                    };
+                    statement.text.push_str(&text.text[copied..range.start]);
+                    statement.push(reference);
+                    copied = end;
+                    // `${n}5` is not the value `$15`.
+                    if text.text[end..].starts_with(|next: char| next.is_alphanumeric() || matches!(next, '_' | '$')) {
+                        statement.text.push(' ');
+                    }
+                }
+                Token::Position => {
+                    let what = format!("`{}` is no reference", place.text);
+                    fault(faults, place, what, "write `$name`: values are numbered by the gateway");
+                }
+                Token::Dollar => fault(faults, place, "`$` is not followed by a name", "write `$name` for a value"),
+                Token::Quoted => refuse_references(place, names, faults),
+                Token::Word => refuse_in_word(place, names, faults),
+                Token::Unclosed(what) => fault(
+                    faults,
+                    first_line(place),
+                    format!("{what} is never closed"),
+                    "the same quote at its end, or `*/`",
+                ),
+                Token::Comment | Token::Number | Token::Sign(_) => {}
+            }
+        }
+        statement.text.push_str(&text.text[copied..]);
+        statement.gives_rows = words.give_rows();
+        words.report(text, verb, faults);
+        statement
+    }
+
     fn push(&mut self, reference: Reference) {
         let known = self.params.iter().position(|other| *other == reference);
         let number = known.unwrap_or(self.params.len());
@@ -86,7 +147,15 @@ fn refuse_references(quoted: Text<'_>, names: &Names<'_>, faults: &mut Faults) {
             let start = at + 1 + rest.len() - inside.len();
             let place = quoted.slice(at..start + name.len());
             let what = format!("`{}` in quotes is text and no value", place.text);
-            fault(faults, place, what, format!("a value stands outside of quotes: `'a' || ${name}`", name = if is_position { "name" } else { name }));
+            fault(
+                faults,
+                place,
+                what,
+                format!(
+                    "a value stands outside of quotes: `'a' || ${name}`",
+                    name = if is_position { "name" } else { name }
+                ),
+            );
         }
     }
 }
@@ -179,7 +248,8 @@ impl<'a> Words<'a> {
     }
 
     fn first_is(&self, words: &[&str]) -> bool {
-        self.first.is_some_and(|first| words.iter().any(|word| first.text.eq_ignore_ascii_case(word)))
+        self.first
+            .is_some_and(|first| words.iter().any(|word| first.text.eq_ignore_ascii_case(word)))
     }
 
     fn give_rows(&self) -> bool {
@@ -189,10 +259,20 @@ impl<'a> Words<'a> {
     fn report(&self, text: Text<'_>, verb: SqlVerb, faults: &mut Faults) {
         const EXPECTED: &str = "`exec:` for what changes something; a `select:` may be sent twice";
         if let Some(second) = self.second {
-            fault(faults, second, "a second statement in one call", "one statement for each call; `with` joins several into one");
+            fault(
+                faults,
+                second,
+                "a second statement in one call",
+                "one statement for each call; `with` joins several into one",
+            );
         }
         let Some(first) = self.first else {
-            return fault(faults, text, "no statement", "a statement such as `select id from posts where feed = $id`");
+            return fault(
+                faults,
+                text,
+                "no statement",
+                "a statement such as `select id from posts where feed = $id`",
+            );
         };
         if verb == SqlVerb::Exec {
             return;

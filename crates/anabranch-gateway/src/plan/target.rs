@@ -5,7 +5,7 @@ use super::names::Names;
 use super::place::{fault, unknown, Text};
 use super::template;
 use crate::config::faults::Faults;
-use crate::config::model::SourceConfig;
+use crate::config::model::{SourceConfig, Way};
 use crate::config::yaml::{Node, NodeKind, Spanned};
 
 /// Where a call goes.
@@ -41,16 +41,7 @@ impl Target {
                 query: Vec::new(),
             };
         };
-        let index = sources.iter().position(|known| known.name.value == source.text);
-        if index.is_none() {
-            unknown(
-                faults,
-                source,
-                "source",
-                source.text,
-                sources.iter().map(|source| source.name.value.as_str()),
-            );
-        }
+        let index = find_source(source, Way::Http, sources, faults);
         let url = url.trimmed();
         let (path, query) = match url.split_once('?') {
             Some((path, query)) => (path, template::query(query, names, faults)),
@@ -83,6 +74,32 @@ impl Target {
             }
         }
     }
+}
+
+/// Finds the source that a call names; a fault where there is none, or where it is not asked this way.
+pub(super) fn find_source(name: Text<'_>, way: Way, sources: &[SourceConfig], faults: &mut Faults) -> Option<usize> {
+    let index = sources.iter().position(|known| known.name.value == name.text);
+    let Some(index) = index else {
+        unknown(
+            faults,
+            name,
+            "source",
+            name.text,
+            sources.iter().map(|source| source.name.value.as_str()),
+        );
+        return None;
+    };
+    let is = sources[index].way();
+    if is == way {
+        return Some(index);
+    }
+    let (what, help) = match is {
+        Way::Http => ("a service that is asked by HTTP", format!("`get: {} /path`", name.text)),
+        Way::Sql => ("a Postgres database", format!("`sql: {}` with `select:` or `exec:`", name.text)),
+        Way::Redis => ("a Redis server", format!("`redis: {} GET name`", name.text)),
+    };
+    fault(faults, name, format!("`{}` is {what}", name.text), help);
+    None
 }
 
 fn pair_value(node: &Node, names: &Names<'_>, faults: &mut Faults) -> Option<Template> {

@@ -54,7 +54,10 @@ impl<'a> Tokens<'a> {
             '-' if rest.starts_with("--") => (Token::Comment, rest.find(['\n', '\r']).unwrap_or(rest.len())),
             '/' if rest.starts_with("/*") => comment(rest),
             '$' => dollar(rest),
-            _ if first.is_ascii_digit() => (Token::Number, length_of(rest, |character| character == '.' || (is_in_word(character) && character != '$'))),
+            _ if first.is_ascii_digit() => (
+                Token::Number,
+                length_of(rest, |character| character == '.' || (is_in_word(character) && character != '$')),
+            ),
             _ if begins_word(first) => (Token::Word, length_of(rest, is_in_word)),
             _ => (Token::Sign(first), first.len_utf8()),
         })
@@ -65,7 +68,9 @@ impl Iterator for Tokens<'_> {
     type Item = (Token, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.at += length_of(&self.text[self.at..], |character| character.is_ascii_whitespace() || character == '\u{b}');
+        self.at += length_of(&self.text[self.at..], |character| {
+            character.is_ascii_whitespace() || character == '\u{b}'
+        });
         let (token, length) = self.token()?;
         let start = self.at;
         self.at += length;
@@ -85,7 +90,10 @@ fn quoted(text: &str, start: usize, quote: char, escapes: bool) -> (Token, usize
             _ => at += 1,
         }
     }
-    (Token::Unclosed(if quote == '"' { "a name in quotes" } else { "a text in quotes" }), text.len())
+    (
+        Token::Unclosed(if quote == '"' { "a name in quotes" } else { "a text in quotes" }),
+        text.len(),
+    )
 }
 
 /// `/* ... */`; these nest.
@@ -117,7 +125,11 @@ fn dollar(text: &str) -> (Token, usize) {
     if first.is_some_and(|first| first.is_ascii_digit()) {
         return (Token::Position, 1 + length_of(behind, |character| character.is_ascii_digit()));
     }
-    let tag = if first.is_some_and(begins_word) { length_of(behind, |character| is_in_word(character) && character != '$') } else { 0 };
+    let tag = if first.is_some_and(begins_word) {
+        length_of(behind, |character| is_in_word(character) && character != '$')
+    } else {
+        0
+    };
     if behind[tag..].starts_with('$') {
         let delimiter = &text[..tag + 2];
         let end = text[delimiter.len()..].find(delimiter).map(|inside| inside + 2 * delimiter.len());
@@ -160,7 +172,9 @@ mod tests {
             Token::Sign(_) => 's',
             Token::Unclosed(_) => 'u',
         };
-        Tokens::of(text).map(|(token, range)| format!("{}[{}]", letter(token), &text[range])).collect()
+        Tokens::of(text)
+            .map(|(token, range)| format!("{}[{}]", letter(token), &text[range]))
+            .collect()
     }
 
     #[track_caller]
@@ -202,7 +216,10 @@ mod tests {
 
     #[test]
     fn a_dollar_begins_a_reference_a_place_or_nothing() {
-        check("$uid::int = any(${ids})", "r[$]w[uid]s[:]s[:]w[int]s[=]w[any]s[(]r[$]s[{]w[ids]s[}]s[)]");
+        check(
+            "$uid::int = any(${ids})",
+            "r[$]w[uid]s[:]s[:]w[int]s[=]w[any]s[(]r[$]s[{]w[ids]s[}]s[)]",
+        );
         check("$1 + $ 2$", "p[$1]s[+]d[$]n[2]d[$]");
         check("1.5e3$x @> ?", "n[1.5e3]r[$]w[x]s[@]s[>]s[?]");
     }

@@ -1,6 +1,8 @@
 //! Every reference of a template, a value, a condition or a call, in the order written.
 
-use super::model::{Action, CallPlan, Condition, HttpAction, Operand, Otherwise, Piece, Reference, Root, Template, Value};
+use super::model::{
+    Action, CallPlan, Condition, HttpAction, Operand, Otherwise, Piece, Program, Reference, Reply, Root, Template, Value, Variable,
+};
 
 impl Template {
     /// Lists the references in it.
@@ -49,6 +51,33 @@ impl Operand {
     }
 }
 
+impl Program {
+    /// Lists what its variables stand for.
+    pub fn references(&self) -> Vec<&Reference> {
+        self.variables.iter().flat_map(Variable::references).collect()
+    }
+}
+
+impl Variable {
+    fn references(&self) -> Vec<&Reference> {
+        match self {
+            Self::Value(reference) => vec![reference],
+            Self::Headers(headers) => headers.iter().map(|(_, reference)| reference).collect(),
+        }
+    }
+}
+
+impl Reply {
+    /// Lists the references in it; the parts that it takes whole are not among them.
+    pub fn references(&self) -> Vec<&Reference> {
+        match self {
+            Self::Value(value) => value.references(),
+            Self::Jq(program) => program.references(),
+            Self::Object | Self::Only(_) | Self::Merge(_) => Vec::new(),
+        }
+    }
+}
+
 impl HttpAction {
     /// Lists the references of its request.
     pub fn references(&self) -> Vec<&Reference> {
@@ -60,14 +89,26 @@ impl HttpAction {
     }
 }
 
+impl Action {
+    /// Lists the references of its request or value.
+    pub fn references(&self) -> Vec<&Reference> {
+        match self {
+            Action::Http(action) => action.references(),
+            Action::Sql(action) => action.params.iter().collect(),
+            Action::Redis(action) => action.words.iter().flat_map(Template::references).collect(),
+            Action::Value(value) => value.references(),
+        }
+    }
+}
+
 impl CallPlan {
     /// Lists the references that must be there before it starts: those of its request or value, of `when`, and its list.
     pub fn references(&self) -> Vec<&Reference> {
-        let mut all = match &self.action {
-            Action::Value(value) => value.references(),
-            Action::Http(action) => action.references(),
-        };
+        let mut all = self.action.references();
         all.extend(self.when.iter().flat_map(Condition::references));
+        all.extend(self.when_program.iter().flat_map(|program| program.references()));
+        let edit = self.edit.as_ref().and_then(|edit| edit.program.as_ref());
+        all.extend(edit.into_iter().flat_map(Program::references));
         all.extend(self.list.iter().map(|list| &list.over));
         all
     }

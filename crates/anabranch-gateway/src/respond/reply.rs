@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use anabranch::{CallError, Deadline};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
@@ -14,9 +15,14 @@ use super::splice;
 use crate::gateway::{Answer, CallTrace, Core, RequestTrace};
 use crate::inputs::Inputs;
 use crate::json;
-use crate::plan::{Action, Need, Reply, RoutePlan};
+use crate::plan::{Need, Program, Reply, RoutePlan};
 use crate::render;
 use crate::run::{Ended, Known, Lost, needs};
+use crate::transform::Reshaping;
+use crate::transform::jq::Input;
+
+/// Bytes of a reply that a program makes.
+const REPLY_MAX: usize = 8 << 20;
 
 /// Everything that a reply is made of.
 pub(crate) struct Joined<'a> {
@@ -28,9 +34,35 @@ pub(crate) struct Joined<'a> {
     pub(crate) ended: Vec<Option<Ended>>,
     pub(crate) lost: Option<Lost>,
     pub(crate) arrived: Instant,
+    /// What the program of `reply: { jq: ... }` gave.
+    pub(crate) made: Option<Result<Bytes, CallError>>,
 }
 
 impl Joined<'_> {
+    /// Runs the program of the reply, where there is going to be one.
+    pub(crate) async fn make(&mut self, program: &Program, deadline: Deadline) {
+        if self.lost.is_some() || self.every_part_failed() {
+            return;
+        }
+        let input = if program.jq.looks_at_input() {
+            let parts = self.route.parts.iter().map(|call| {
+                let value = self.end(*call).and_then(|ended| ended.value().cloned());
+                (self.route.calls[*call].name.clone(), value)
+            });
+            Input::Parts(parts.collect())
+        } else {
+            Input::Null
+        };
+        let reshaping = Reshaping {
+            keys: None,
+            jq: Some(program.jq.clone()),
+            variables: Known::at_end(self.route, self.inputs, &self.ended).variables(program),
+            most: REPLY_MAX,
+        };
+        let made = reshaping.apply(input, self.core.compute(), &self.route.pattern, deadline).await;
+        self.made = Some(made);
+    }
+
     /// Joins.
     pub(crate) fn into_answer(mut self) -> Answer {
         let mut answer = match self.lost.take() {
@@ -40,7 +72,9 @@ impl Joined<'_> {
             None => self.success(),
         };
         let options = self.core.options();
-        if self.route.timing.unwrap_or(options.dev) && let Some(value) = self.server_timing() {
+        if self.route.timing.unwrap_or(options.dev)
+            && let Some(value) = self.server_timing()
+        {
             answer.headers.insert(server_timing::HEADER, value);
         }
         if options.trace {
@@ -80,30 +114,67 @@ impl Joined<'_> {
         let sets_cookie = self.forward(&mut headers);
         headers.insert(header::CACHE_CONTROL, self.cache_control(is_complete, sets_cookie));
         headers.insert(header::VARY, cache_control::vary(&self.route.headers));
-        Answer { status: StatusCode::OK, headers, body, trace: None }
+        Answer {
+            status: StatusCode::OK,
+            headers,
+            body,
+            trace: None,
+        }
     }
 
     fn body(&self, account: Option<&[u8]>) -> Result<Bytes, Problem> {
         let body = match &self.route.reply {
             Reply::Object => {
-                let parts: Vec<(&str, Option<&[u8]>)> = self.route.parts.iter().map(|call| (&*self.route.calls[*call].name, self.value(*call))).collect();
+                let parts: Vec<(&str, Option<&[u8]>)> = self
+                    .route
+                    .parts
+                    .iter()
+                    .map(|call| (&*self.route.calls[*call].name, self.value(*call)))
+                    .collect();
                 splice::object(&parts, account)
             }
-            Reply::Only(call) => return Ok(self.end(*call).and_then(|ended| ended.value().cloned()).unwrap_or(Bytes::from_static(json::NULL))),
+            Reply::Only(call) => {
+                return Ok(self
+                    .end(*call)
+                    .and_then(|ended| ended.value().cloned())
+                    .unwrap_or(Bytes::from_static(json::NULL)));
+            }
             Reply::Value(value) => {
                 let mut out = Vec::new();
                 render::json(value, &Known::at_end(self.route, self.inputs, &self.ended), &mut out);
                 out
             }
+            Reply::Jq(_) => return self.made_by_program(),
             Reply::Merge(calls) => {
                 let objects: Vec<Option<&[u8]>> = calls.iter().map(|call| self.value(*call)).collect();
                 splice::merge(&objects, account).map_err(|fault| {
                     let name = &self.route.calls[calls[fault.index]].name;
-                    Problem::new(StatusCode::BAD_GATEWAY, format!("the part `{name}` is no object and cannot be merged"))
+                    Problem::new(
+                        StatusCode::BAD_GATEWAY,
+                        format!("the part `{name}` is no object and cannot be merged"),
+                    )
                 })?
             }
         };
         Ok(Bytes::from(body))
+    }
+
+    /// What the program gave. Its failure is ours: the config asks for something that these parts do not have.
+    fn made_by_program(&self) -> Result<Bytes, Problem> {
+        match &self.made {
+            Some(Ok(body)) => Ok(body.clone()),
+            Some(Err(error)) if error.kind().is_local() => {
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too much is being computed").retry_in(Duration::from_secs(1)))
+            }
+            Some(Err(error)) if self.core.options().dev => Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the reply could not be made: {error}"),
+            )),
+            _ => Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the reply could not be made of its parts",
+            )),
+        }
     }
 
     /// Copies what sources said for the client; whether a cookie was among it.
@@ -122,15 +193,30 @@ impl Joined<'_> {
         let is_get = matches!(self.route.method, http::Method::GET | http::Method::HEAD);
         // Every call that was asked counts, also one that is no part: the reply was made of it.
         let asked = |ended: &&Ended| ended.started.is_some() || !ended.satisfies();
-        let parts: Vec<Freshness> = self.ended.iter().flatten().filter(asked).filter_map(|ended| ended.freshness).collect();
-        let caching = ReplyCaching { parts: &parts, is_get, is_complete, passed_credential: self.passed_credential(), sets_cookie };
+        let parts: Vec<Freshness> = self
+            .ended
+            .iter()
+            .flatten()
+            .filter(asked)
+            .filter_map(|ended| ended.freshness)
+            .collect();
+        let caching = ReplyCaching {
+            parts: &parts,
+            is_get,
+            is_complete,
+            passed_credential: self.passed_credential(),
+            sets_cookie,
+        };
         cache_control::cache_control(&caching)
     }
 
     /// Whether any call carried a credential of the client.
     fn passed_credential(&self) -> bool {
         let setups = &self.core.gateway().setups[self.index];
-        setups.iter().flat_map(|setup| &setup.credentials).any(|header| self.inputs.headers[*header].is_some())
+        setups
+            .iter()
+            .flat_map(|setup| &setup.credentials)
+            .any(|header| self.inputs.headers[*header].is_some())
     }
 
     fn failure(&self) -> Answer {
@@ -142,7 +228,11 @@ impl Joined<'_> {
         let kinds: Vec<anabranch::Kind> = failed.iter().filter_map(|ended| ended.outcome.kind()).collect();
         let detail = self.why_failed();
         let problem = if !kinds.is_empty() && kinds.iter().all(|kind| kind.is_local()) {
-            let wait = failed.iter().filter_map(|ended| ended.retry_after()).max().unwrap_or(Duration::from_secs(1));
+            let wait = failed
+                .iter()
+                .filter_map(|ended| ended.retry_after())
+                .max()
+                .unwrap_or(Duration::from_secs(1));
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_in(wait)
         } else if !kinds.is_empty() && kinds.iter().all(|kind| *kind == anabranch::Kind::Timeout) {
             Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
@@ -156,7 +246,11 @@ impl Joined<'_> {
     fn failed_needs(&self) -> impl Iterator<Item = usize> + '_ {
         let by_parts = self.route.need == Need::OnePart;
         (0..self.route.calls.len()).filter(move |call| {
-            let needed = if by_parts { self.route.parts.contains(call) } else { needs(self.route, *call) };
+            let needed = if by_parts {
+                self.route.parts.contains(call)
+            } else {
+                needs(self.route, *call)
+            };
             // What was cancelled because another need failed is not why.
             let failed = |ended: &Ended| !ended.satisfies() && ended.outcome.kind() != Some(anabranch::Kind::Cancelled);
             needed && self.end(*call).is_some_and(failed)
@@ -164,7 +258,10 @@ impl Joined<'_> {
     }
 
     fn why_failed(&self) -> String {
-        let names: Vec<String> = self.failed_needs().map(|call| format!("`{}`", self.route.calls[call].name)).collect();
+        let names: Vec<String> = self
+            .failed_needs()
+            .map(|call| format!("`{}`", self.route.calls[call].name))
+            .collect();
         let mut detail = match names.as_slice() {
             [] => "no part of the reply is there".to_string(),
             [one] => format!("the part {one}, which this reply needs, failed"),
@@ -187,31 +284,75 @@ impl Joined<'_> {
         let status = StatusCode::from_u16(refusal.status).ok().filter(StatusCode::is_client_error)?;
         if !self.route.errors_pass {
             let name = &self.route.calls[call].name;
-            return Some(Problem::new(status, format!("the part `{name}` was refused")).with_parts(&self.accounts()).into_answer());
+            return Some(
+                Problem::new(status, format!("the part `{name}` was refused"))
+                    .with_parts(&self.accounts())
+                    .into_answer(),
+            );
         }
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &refusal.content_type {
             headers.insert(header::CONTENT_TYPE, content_type.clone());
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Some(Answer { status, headers, body: refusal.body.clone(), trace: None })
+        Some(Answer {
+            status,
+            headers,
+            body: refusal.body.clone(),
+            trace: None,
+        })
     }
 
     /// What the account says: of each part, and of calls that add to one.
     fn accounts(&self) -> Vec<PartAccount<'_>> {
-        (0..self.route.calls.len()).filter(|call| self.route.calls[*call].is_told).filter_map(|call| self.account(call)).collect()
+        (0..self.route.calls.len())
+            .filter(|call| self.route.calls[*call].is_told)
+            .filter_map(|call| self.account(call))
+            .collect()
     }
 
     fn account(&self, call: usize) -> Option<PartAccount<'_>> {
         let plan = &self.route.calls[call];
+        let mut age = Duration::ZERO;
         let (state, took) = match self.end(call) {
-            Some(Ended { missing: Some(missing), took, .. }) => (PartState::FallbackMissing(missing.clone()), *took),
-            Some(Ended { items: Some(items), took, .. }) => (PartState::Items { failed: items.failed, asked: items.asked }, *took),
-            Some(ended) => (PartState::of(&ended.outcome), ended.took),
+            Some(Ended {
+                missing: Some(missing),
+                took,
+                ..
+            }) => (PartState::FallbackMissing(missing.clone()), *took),
+            Some(Ended {
+                items: Some(items), took, ..
+            }) if items.failed == 0
+                && let Some(oldest) = items.stale =>
+            {
+                age = oldest;
+                (PartState::Stale, *took)
+            }
+            Some(Ended {
+                items: Some(items), took, ..
+            }) => (
+                PartState::Items {
+                    failed: items.failed,
+                    asked: items.asked,
+                },
+                *took,
+            ),
+            Some(ended) => {
+                if let anabranch::Outcome::Stale(_, of_answer) = &ended.outcome {
+                    age = *of_answer;
+                }
+                (PartState::of(&ended.outcome), ended.took)
+            }
             None => (PartState::Failed(anabranch::Kind::Cancelled), Duration::ZERO),
         };
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        Some(PartAccount { key: &plan.account_key, name: &plan.name, state, ms, age: Duration::ZERO })
+        Some(PartAccount {
+            key: &plan.account_key,
+            name: &plan.name,
+            state,
+            ms,
+            age,
+        })
     }
 
     fn server_timing(&self) -> Option<HeaderValue> {
@@ -220,19 +361,29 @@ impl Joined<'_> {
             .iter()
             .filter_map(|(call, word)| {
                 let ended = self.end(*call)?;
-                Some(CallTiming { name: &self.route.calls[*call].name, start: ended.started?, duration: ended.took, outcome: word })
+                Some(CallTiming {
+                    name: &self.route.calls[*call].name,
+                    start: ended.started?,
+                    duration: ended.took,
+                    outcome: word,
+                })
             })
             .collect();
         server_timing::header(self.arrived.elapsed(), &calls)
     }
 
     fn word(&self, call: usize) -> String {
-        if let Some(items) = self.end(call).and_then(|ended| ended.items.as_ref()).filter(|items| items.failed > 0) {
+        if let Some(items) = self
+            .end(call)
+            .and_then(|ended| ended.items.as_ref())
+            .filter(|items| items.failed > 0)
+        {
             return format!("{}/{} failed", items.failed, items.asked);
         }
         match self.end(call).map(|ended| &ended.outcome) {
             None => "cancelled".to_string(),
             Some(anabranch::Outcome::Skipped(None)) => "not asked".to_string(),
+            Some(anabranch::Outcome::Ok(_)) if self.end(call).is_some_and(|ended| ended.is_hit) => "hit".to_string(),
             Some(outcome) => PartState::of(outcome).word().to_string(),
         }
     }
@@ -242,17 +393,19 @@ impl Joined<'_> {
             let ended = self.end(index);
             let of_an_item = ended.and_then(|ended| ended.items.as_ref()?.error.as_ref());
             let detail = match ended.map(|ended| &ended.outcome) {
-                Some(anabranch::Outcome::Ok(_)) => of_an_item.map(|error| format!("the first item to fail: {error}")).unwrap_or_default(),
+                Some(anabranch::Outcome::Ok(_)) => of_an_item
+                    .map(|error| format!("the first item to fail: {error}"))
+                    .unwrap_or_default(),
                 Some(anabranch::Outcome::Failed(error) | anabranch::Outcome::Fallback(_, error)) => error.to_string(),
                 Some(anabranch::Outcome::Skipped(Some(missing))) => format!("`{missing}` is missing"),
                 _ => String::new(),
             };
             CallTrace {
                 name: call.name.clone(),
-                source: match &call.action {
-                    Action::Http(action) => Some(self.core.gateway().sources()[action.source].name().clone()),
-                    Action::Value(_) => None,
-                },
+                source: call
+                    .action
+                    .source()
+                    .map(|source| self.core.gateway().sources()[source].name().clone()),
                 waits: call.waits.iter().map(|wait| self.route.calls[*wait].name.clone()).collect(),
                 started: ended.and_then(|ended| ended.started),
                 took: ended.map_or(Duration::ZERO, |ended| ended.took),
@@ -275,14 +428,18 @@ impl Problem {
     pub(crate) fn into_answer(self) -> Answer {
         let mut headers = HeaderMap::with_capacity(4);
         self.write_headers(&mut headers);
-        Answer { status: self.status, headers, body: self.body(), trace: None }
+        Answer {
+            status: self.status,
+            headers,
+            body: self.body(),
+            trace: None,
+        }
     }
 }
 
 /// The caching that a source's answer allows.
 pub(crate) fn freshness(response: &anabranch::Response) -> Freshness {
-    let says_anything = response.headers().any(|(name, _)| matches!(name, "cache-control" | "expires" | "vary"));
-    if !says_anything {
+    if !response.says_caching() {
         return Freshness::default();
     }
     let headers = cache_control::UpstreamHeaders {

@@ -12,6 +12,7 @@ pub(crate) fn plan(routes: &[&str]) -> Plan {
         credentials: Vec::new(),
         ignore_slash: false,
         max_calls: 1000,
+        cache_size: 0,
         sources: Vec::new(),
         routes: routes.iter().map(|route_text| route(route_text)).collect(),
         warnings: Vec::new(),

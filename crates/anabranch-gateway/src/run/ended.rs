@@ -6,7 +6,7 @@ use anabranch::{CallError, CallReport, Kind, Outcome};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use crate::connector::CallEnd;
+use crate::connector::{CallEnd, Origin};
 pub(crate) use crate::respond::cache_control::Freshness;
 
 /// The end of a call.
@@ -30,6 +30,8 @@ pub(crate) struct Ended {
     pub(crate) missing: Option<String>,
     /// What became of the items, where it was made for those of a list and the list was there.
     pub(crate) items: Option<Box<Items>>,
+    /// Whether its value was stored and is fresh: nobody was asked.
+    pub(crate) is_hit: bool,
 }
 
 /// What became of the items of a list.
@@ -41,24 +43,48 @@ pub(crate) struct Items {
     pub(crate) failed: u64,
     /// Why the first of them to end has none.
     pub(crate) error: Option<CallError>,
+    /// The age of the oldest answer among those that are stale.
+    pub(crate) stale: Option<Duration>,
 }
 
 /// An answer whose status is no success.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) content_type: Option<HeaderValue>,
     pub(crate) body: Bytes,
 }
 
+/// So that it can be the cause of a failure.
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "answered {}", self.status)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
 impl Ended {
     /// A call that asked its source.
     pub(crate) fn of(end: CallEnd, started: Option<Duration>, took: Duration) -> Ended {
-        let outcome = match end.result {
-            Ok(value) => Outcome::Ok(value),
-            Err(error) => Outcome::Failed(error),
+        let outcome = match (end.result, end.origin) {
+            (Ok(value), Origin::Stale(age)) => Outcome::Stale(value, age),
+            (Ok(value), _) => Outcome::Ok(value),
+            (Err(error), _) => Outcome::Failed(error),
         };
-        Ended { outcome, started, took, refusal: end.refusal, freshness: end.freshness, forward: end.forward, report: end.report, missing: None, items: None }
+        let is_hit = end.origin == Origin::Store;
+        Ended {
+            outcome,
+            started,
+            took,
+            refusal: end.refusal,
+            freshness: end.freshness,
+            forward: end.forward,
+            report: end.report,
+            missing: None,
+            items: None,
+            is_hit,
+        }
     }
 
     /// A call that failed without an answer.
@@ -82,12 +108,26 @@ impl Ended {
     }
 
     fn bare(outcome: Outcome<Bytes>, started: Option<Duration>, took: Duration) -> Ended {
-        Ended { outcome, started, took, refusal: None, freshness: None, forward: Vec::new(), report: CallReport::default(), missing: None, items: None }
+        Ended {
+            outcome,
+            started,
+            took,
+            refusal: None,
+            freshness: None,
+            forward: Vec::new(),
+            report: CallReport::default(),
+            missing: None,
+            items: None,
+            is_hit: false,
+        }
     }
 
     /// A call that was made for the items of a list: a list with a place for each of them.
     pub(crate) fn of_items(value: Bytes, items: Items, started: Option<Duration>, took: Duration) -> Ended {
-        Ended { items: Some(Box::new(items)), ..Ended::bare(Outcome::Ok(value), started, took) }
+        Ended {
+            items: Some(Box::new(items)),
+            ..Ended::bare(Outcome::Ok(value), started, took)
+        }
     }
 
     /// Its value; None where the part is null for want of one.

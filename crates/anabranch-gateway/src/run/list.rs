@@ -12,12 +12,10 @@ use http::{HeaderName, HeaderValue};
 use super::Ended;
 use super::ended::{Freshness, Items};
 use super::matching;
-use crate::connector::CallEnd;
+use crate::connector::{CallEnd, Origin};
 use crate::json;
-use crate::plan::{ListKind, ListPlan};
+use crate::plan::{KEYS_PER_REQUEST, ListKind, ListPlan};
 
-/// Keys that one request of a batch asks for.
-const KEYS_PER_REQUEST: usize = 50;
 /// What the answers of one list may hold together, and what its list may be, in bytes: without it a thousand answers of the size that
 /// one may have would be held at once, and an answer that many places share would be written out for each of them.
 const LIST_MAX: usize = 64 << 20;
@@ -43,6 +41,8 @@ pub(super) struct List {
     /// Why the first request to fail did.
     error: Option<CallError>,
     freshness: Option<Freshness>,
+    /// The age of the oldest answer among those that are stale.
+    stale: Option<Duration>,
     /// Response headers that go on to the client, with the number of their request.
     forward: Vec<(u32, HeaderName, HeaderValue)>,
     attempts: Vec<Attempt>,
@@ -155,8 +155,12 @@ impl List {
             freshness,
             forward,
             report,
+            origin,
             ..
         } = end;
+        if let Origin::Stale(age) = origin {
+            self.stale = self.stale.max(Some(age));
+        }
         let started = self.starts.get(request as usize).copied().unwrap_or_default();
         self.attempts.extend(report.attempts.into_iter().map(|attempt| Attempt {
             started: started + attempt.started,
@@ -210,6 +214,7 @@ impl List {
                 asked,
                 failed,
                 error: self.error.take(),
+                stale: self.stale,
             },
             started,
             took,
@@ -309,6 +314,7 @@ mod tests {
             freshness,
             forward: Vec::new(),
             report: CallReport::default(),
+            origin: Origin::Source,
         }
     }
 

@@ -3,6 +3,7 @@
 //! The state of a run is one [`Ended`] or one waiting place per call. All calls are children of one [`Gathering`], polled inside the
 //! request's own task, so a request that is dropped leaves nothing behind.
 
+mod condition;
 mod ended;
 mod list;
 mod requests;
@@ -23,7 +24,7 @@ use list::List;
 use scope::Item;
 use crate::gateway::{Answer, Asked, Core};
 use crate::inputs::Inputs;
-use crate::plan::{Need, Otherwise, RoutePlan};
+use crate::plan::{Need, Otherwise, Reply, RoutePlan};
 use crate::respond::problem::Problem;
 use crate::respond::reply::Joined;
 use crate::route::Matched;
@@ -44,7 +45,20 @@ pub(crate) async fn answer(core: &Core, matched: Matched<'_>, asked: Asked<'_>) 
     run.drive().await;
     run.join();
     let Run { ended, lost, .. } = run;
-    Joined { core, route, index, inputs: &inputs, ended, lost, arrived }.into_answer()
+    let mut joined = Joined {
+        core,
+        route,
+        index,
+        inputs: &inputs,
+        ended,
+        lost,
+        arrived,
+        made: None,
+    };
+    if let Reply::Jq(program) = &route.reply {
+        joined.make(program, deadline).await;
+    }
+    joined.into_answer()
 }
 
 /// For each call, the calls that wait for it.
@@ -78,7 +92,22 @@ struct Key {
 impl Key {
     /// A call, its first request or the one with this number. The config bounds both far below what fits.
     fn new(call: usize, request: usize) -> Key {
-        Key { call: call as u32, request: request as u32 }
+        Key {
+            call: call as u32,
+            request: request as u32,
+        }
+    }
+
+    /// The condition of a call, judged on the compute pool.
+    fn condition(call: usize) -> Key {
+        Key {
+            call: call as u32,
+            request: u32::MAX,
+        }
+    }
+
+    fn is_condition(self) -> bool {
+        self.request == u32::MAX
     }
 
     fn call(self) -> usize {
@@ -113,6 +142,8 @@ pub(crate) struct Run<'a> {
     lists: Vec<Option<Box<List>>>,
     /// For calls with `into`, what they add to with that in its place, where some call refers to it; as `lists`.
     joined: Vec<Option<Bytes>>,
+    /// What the conditions of calls said that need an interpreter, for each item or once; as `lists`.
+    verdicts: Vec<Option<Vec<bool>>>,
     /// When calls under way started.
     started: Vec<Option<Instant>>,
     /// How many calls were started.
@@ -129,7 +160,11 @@ impl<'a> Run<'a> {
     fn new(core: &'a Core, index: usize, inputs: &'a Inputs, shared: &'a SharedHeaders, arrived: Instant, deadline: Deadline) -> Self {
         let route = &core.gateway().plan.routes[index];
         let calls_until = deadline.less_reserve();
-        let unmet: Vec<usize> = route.calls.iter().map(|call| call.waits.len() + usize::from(call.only_else)).collect();
+        let unmet: Vec<usize> = route
+            .calls
+            .iter()
+            .map(|call| call.waits.len() + usize::from(call.only_else))
+            .collect();
         // The last comes off first, so that calls start in the order written.
         let ready = (0..unmet.len()).rev().filter(|call| unmet[*call] == 0).collect();
         Run {
@@ -146,6 +181,7 @@ impl<'a> Run<'a> {
             falling: Vec::new(),
             lists: Vec::new(),
             joined: Vec::new(),
+            verdicts: Vec::new(),
             started: vec![None; unmet.len()],
             wished: vec![false; unmet.len()],
             unmet,
@@ -159,13 +195,18 @@ impl<'a> Run<'a> {
     /// Runs until every call has ended, the reply is certain to fail, or time is up.
     async fn drive(&mut self) {
         loop {
-            while self.lost.is_none() && let Some(call) = self.ready.pop() {
+            while self.lost.is_none()
+                && let Some(call) = self.ready.pop()
+            {
                 self.begin(call);
             }
             if self.lost.is_some() {
                 break;
             }
-            if let Some(grace) = self.route.grace && !self.is_cut && self.needs_left == 0 {
+            if let Some(grace) = self.route.grace
+                && !self.is_cut
+                && self.needs_left == 0
+            {
                 self.under_way.cut(self.calls_until.within(grace));
                 self.is_cut = true;
             }
@@ -181,6 +222,9 @@ impl<'a> Run<'a> {
     fn finish(&mut self, finished: Finished<Key, CallEnd>) {
         let Finished { key, settled, took } = finished;
         let call = key.call();
+        if key.is_condition() {
+            return self.finish_condition(call, settled);
+        }
         if self.route.calls[call].list.is_some() {
             return self.finish_request(key, settled);
         }
@@ -271,7 +315,11 @@ impl<'a> Run<'a> {
             let started = self.started[call];
             let error = if self.calls_until.has_passed() { late() } else { not_needed() };
             // Of a list the whole call ends here, however many of its requests were under way.
-            let took = if self.route.calls[call].list.is_some() { started.map_or(finished.took, |started| started.elapsed()) } else { finished.took };
+            let took = if self.route.calls[call].list.is_some() {
+                started.map_or(finished.took, |started| started.elapsed())
+            } else {
+                finished.took
+            };
             let started = started.map(|started| started.duration_since(self.arrived));
             self.ended[call] = Some(Ended::failed(error, started, took));
         }

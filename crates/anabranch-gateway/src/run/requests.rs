@@ -1,8 +1,8 @@
 //! The requests of a call that is made for the items of a list: children of the run like other calls, a few of them at once.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-use anabranch::client::Request;
 use anabranch::{CallError, Kind, Settled};
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::list::List;
 use super::scope::Item;
 use super::{Ended, Key, Lost, Run, late, not_needed};
-use crate::connector::{self, CallEnd};
+use crate::connector::{self, CallEnd, Made};
 use crate::json;
-use crate::plan::{Action, ListKind, ListPlan, Reference, Root};
+use crate::plan::{ListKind, ListPlan, Reference, Root};
 use crate::render::{self, Given, RenderFault, Scope, is_from_client};
 use crate::respond::problem::Problem;
+use crate::transform::Reshaping;
 
 impl<'a> Run<'a> {
     /// Starts as many requests of the call as may be under way at once, or ends it.
@@ -79,8 +80,14 @@ impl<'a> Run<'a> {
         Ok(match &plan.kind {
             ListKind::Each { when_by_item } => {
                 let when = self.route.calls[call].when.as_ref().filter(|_| *when_by_item);
+                // Verdicts that took an interpreter are there already, in the order of the items.
+                let judged = self
+                    .verdicts(call)
+                    .filter(|_| *when_by_item)
+                    .map(|verdicts| RefCell::new(verdicts.iter()));
                 List::of_items(items, |item| {
-                    when.is_none_or(|when| render::holds(when, &self.known(Item::It(item))))
+                    let judged = judged.as_ref().and_then(|verdicts| verdicts.borrow_mut().next()).copied();
+                    judged.unwrap_or_else(|| when.is_none_or(|when| render::holds(when, &self.known(Item::It(item)))))
                 })
             }
             ListKind::Batch(_) => List::of_keys(items),
@@ -88,7 +95,7 @@ impl<'a> Run<'a> {
     }
 
     /// The items that a reference leads to; None where there is no list.
-    fn items_of(&self, over: &Reference) -> Option<Vec<Bytes>> {
+    pub(super) fn items_of(&self, over: &Reference) -> Option<Vec<Bytes>> {
         let owner = match over.root {
             Root::Call(call) => self.ended[call].as_ref().and_then(Ended::value),
             Root::Joined(call) => self.joined.get(call).and_then(Option::as_ref),
@@ -132,13 +139,14 @@ impl<'a> Run<'a> {
         }
         let call_plan = &self.route.calls[call];
         let gateway = self.core.gateway();
-        let (source, made) = match self.request(call, plan, request) {
+        let made = match self.request(call, plan, request) {
             Ok(made) => made,
             Err(fault) => return Err(self.not_sent(plan, fault)),
         };
         let setup = &gateway.setups[self.index][call];
-        let exchange = connector::exchange(self.core, &gateway.sources[source], call_plan, setup, made, self.calls_until);
-        let started = self.under_way.start(Key::new(call, request), exchange);
+        let reshaping = self.reshaping_of_request(call, plan, request);
+        let exchange = connector::exchange(self.core, call_plan, setup, made, self.calls_until);
+        let started = self.start(Key::new(call, request), exchange, reshaping);
         let first = *self.started[call].get_or_insert(started);
         if let Some(list) = self.list(call) {
             list.has_started(request, started.duration_since(first));
@@ -146,18 +154,24 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One request, and the source that it goes to.
-    fn request(&self, call: usize, plan: &ListPlan, request: usize) -> Result<(usize, Request), RenderFault> {
-        let (Action::Http(action), Some(Some(list))) = (&self.route.calls[call].action, self.lists.get(call)) else {
-            // A plan has lists only where requests are made.
+    /// What becomes of the answer to one request.
+    fn reshaping_of_request(&self, call: usize, plan: &ListPlan, request: usize) -> Option<Reshaping> {
+        let list = self.lists.get(call)?.as_deref()?;
+        self.reshaping(call, &self.known(item_of(plan, list, request)))
+    }
+
+    /// One request.
+    fn request(&self, call: usize, plan: &ListPlan, request: usize) -> Result<Made, RenderFault> {
+        let Some(Some(list)) = self.lists.get(call) else {
             return Err(RenderFault::Missing(plan.over.text.clone()));
         };
-        let item = match plan.kind {
-            ListKind::Each { .. } => Item::It(&list.of_request(request)[0]),
-            ListKind::Batch(_) => Item::Keys(list.of_request(request)),
-        };
         let setup = &self.core.gateway().setups[self.index][call];
-        Ok((action.source, connector::request(action, setup, &self.known(item), self.shared)?))
+        connector::request(
+            &self.route.calls[call],
+            setup,
+            &self.known(item_of(plan, list, request)),
+            self.shared,
+        )
     }
 
     /// A request that cannot be written fails its item alone, unless it is the client's doing.
@@ -210,6 +224,14 @@ impl<'a> Run<'a> {
             ended.outcome = anabranch::Outcome::Ok(value);
         }
         ended
+    }
+}
+
+/// What a request is made of.
+fn item_of<'l>(plan: &ListPlan, list: &'l List, request: usize) -> Item<'l> {
+    match plan.kind {
+        ListKind::Each { .. } => Item::It(&list.of_request(request)[0]),
+        ListKind::Batch(_) => Item::Keys(list.of_request(request)),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What a template sees while a request runs: the parameters, the headers let in, the body, and the values of calls that ended.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::Ended;
 use crate::inputs::Inputs;
 use crate::json;
-use crate::plan::{Hop, Reference, Root, RoutePlan};
+use crate::plan::{Hop, Program, Reference, Root, RoutePlan, Variable};
 use crate::render::{Given, Scope};
 
 /// The values known at one moment of a run.
@@ -33,7 +35,38 @@ pub(super) enum Item<'a> {
 impl<'a> Known<'a> {
     /// A view for what is built after the run, for example `reply: { value: ... }`.
     pub(crate) fn at_end(route: &'a RoutePlan, inputs: &'a Inputs, ended: &'a [Option<Ended>]) -> Self {
-        Known { route, inputs, ended, joined: &[], item: Item::None }
+        Known {
+            route,
+            inputs,
+            ended,
+            joined: &[],
+            item: Item::None,
+        }
+    }
+
+    /// The values of a program's variables, in its order.
+    pub(crate) fn variables(&self, program: &Program) -> Vec<Bytes> {
+        program.variables.iter().map(|variable| self.variable(variable)).collect()
+    }
+
+    fn variable(&self, variable: &Variable) -> Bytes {
+        let reference = match variable {
+            Variable::Value(reference) => reference,
+            Variable::Headers(headers) => {
+                let values: Vec<_> = headers.iter().map(|(name, reference)| (name, self.get(reference).json())).collect();
+                return headers_object(&values);
+            }
+        };
+        let shared = match reference.root {
+            Root::Call(call) => self.ended[call].as_ref().and_then(Ended::value),
+            Root::Joined(call) => self.joined.get(call).and_then(Option::as_ref),
+            Root::Body => self.inputs.body.as_ref(),
+            _ => None,
+        };
+        match shared {
+            Some(value) => value.clone(),
+            None => Bytes::from(self.get(reference).json().into_owned()),
+        }
     }
 
     /// A header that the client sent and the route lets in.
@@ -70,4 +103,18 @@ impl<'a> Item<'a> {
             Item::Keys(keys) => Given::Values(keys.iter().map(|key| &key[..]).collect()),
         }
     }
+}
+
+fn headers_object(values: &[(&String, Cow<'_, [u8]>)]) -> Bytes {
+    let mut out = vec![b'{'];
+    for (name, value) in values {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        json::write_string(&mut out, name);
+        out.push(b':');
+        out.extend_from_slice(value);
+    }
+    out.push(b'}');
+    Bytes::from(out)
 }

@@ -31,7 +31,8 @@ pub(crate) async fn read<I: AsyncRead + Unpin>(io: &mut I, buffer: &mut BytesMut
         Framing::Length(0) => Ok(Bytes::new()),
         Framing::Length(length) if length > max => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes")),
         Framing::Length(length) => {
-            let length = usize::try_from(length).map_err(|_| refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes"))?;
+            let length =
+                usize::try_from(length).map_err(|_| refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes"))?;
             while buffer.len() < length {
                 more(io, buffer).await?;
             }
@@ -79,7 +80,8 @@ fn chunk_size(line: &[u8]) -> Result<u64, BodyFault> {
     let digits = digits.trim_ascii_end();
     let plain = !digits.is_empty() && digits.len() <= 15 && digits.iter().all(u8::is_ascii_hexdigit);
     let text = std::str::from_utf8(digits).ok().filter(|_| plain);
-    text.and_then(|text| u64::from_str_radix(text, 16).ok()).ok_or_else(|| refused(StatusCode::BAD_REQUEST, "a chunk size is no hexadecimal number"))
+    text.and_then(|text| u64::from_str_radix(text, 16).ok())
+        .ok_or_else(|| refused(StatusCode::BAD_REQUEST, "a chunk size is no hexadecimal number"))
 }
 
 async fn line<I: AsyncRead + Unpin>(io: &mut I, buffer: &mut BytesMut, max: usize) -> Result<BytesMut, BodyFault> {
@@ -128,19 +130,32 @@ mod tests {
     async fn a_body_ends_where_it_says_and_the_rest_is_kept() {
         let (body, rest) = read_all(b"abcNEXT", Framing::Length(3), 10).await.expect("body");
         assert_eq!((&body[..], &rest[..]), (&b"abc"[..], &b"NEXT"[..]));
-        let (body, rest) = read_all(b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\nNEXT", Framing::Chunked, 10).await.expect("body");
+        let (body, rest) = read_all(b"3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\nNEXT", Framing::Chunked, 10)
+            .await
+            .expect("body");
         assert_eq!((&body[..], &rest[..]), (&b"abcde"[..], &b"NEXT"[..]));
     }
 
     #[tokio::test]
     async fn too_large_is_refused_by_length_and_while_reading() {
         assert_eq!(status(read_all(b"", Framing::Length(11), 10).await), 413);
-        assert_eq!(status(read_all(b"6\r\nabcdef\r\n6\r\nabcdef\r\n0\r\n\r\n", Framing::Chunked, 10).await), 413);
+        assert_eq!(
+            status(read_all(b"6\r\nabcdef\r\n6\r\nabcdef\r\n0\r\n\r\n", Framing::Chunked, 10).await),
+            413
+        );
     }
 
     #[tokio::test]
     async fn broken_chunks_are_refused() {
-        for text in [&b"x\r\n"[..], b"-1\r\n", b"\r\n", b"3\nabc\r\n", b"3\r\nabcd\r\n", b"0x3\r\nabc\r\n", b"1000000000000000\r\n"] {
+        for text in [
+            &b"x\r\n"[..],
+            b"-1\r\n",
+            b"\r\n",
+            b"3\nabc\r\n",
+            b"3\r\nabcd\r\n",
+            b"0x3\r\nabc\r\n",
+            b"1000000000000000\r\n",
+        ] {
             assert_eq!(status(read_all(text, Framing::Chunked, 10).await), 400, "{text:?}");
         }
     }

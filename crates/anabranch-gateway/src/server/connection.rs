@@ -35,7 +35,11 @@ const READ_AHEAD: usize = 8 * 1024;
 
 /// Serves one connection until either side closes it, or until the gateway stops and it is idle.
 pub(super) async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send>(io: I, core: Core, peer: Option<IpAddr>, mut stop: Stop) {
-    let mut connection = Connection { io, buffer: BytesMut::new(), out: BytesMut::new() };
+    let mut connection = Connection {
+        io,
+        buffer: BytesMut::new(),
+        out: BytesMut::new(),
+    };
     loop {
         let head = match connection.next_head(&mut stop).await {
             Ok(Some(head)) => head,
@@ -67,7 +71,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
         }
         match Deadline::after(HEAD_LIMIT).bound(self.whole_head()).await {
             Ok(head) => head,
-            Err(_) => Err(BadHead { status: StatusCode::REQUEST_TIMEOUT, why: "the head did not come within 10 seconds" }),
+            Err(_) => Err(BadHead {
+                status: StatusCode::REQUEST_TIMEOUT,
+                why: "the head did not come within 10 seconds",
+            }),
         }
     }
 
@@ -121,8 +128,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
                 return false;
             }
         };
-        let asked = Asked { query: &head.query, headers: &head.headers, body, peer };
-        let Some(answer) = self.unless_gone(core.run(matched, asked)).await else { return false };
+        let asked = Asked {
+            query: &head.query,
+            headers: &head.headers,
+            body,
+            peer,
+        };
+        let Some(answer) = self.unless_gone(core.run(matched, asked)).await else {
+            return false;
+        };
         self.answer(&answer, &head, stop).await
     }
 
@@ -146,14 +160,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
             return Ok(Bytes::new());
         }
         if head.expects_continue && self.buffer.is_empty() && !matches!(head.body, Framing::Length(length) if length > max) {
-            let asked = Deadline::after(WRITE_LIMIT).bound(self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")).await;
+            let asked = Deadline::after(WRITE_LIMIT)
+                .bound(self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n"))
+                .await;
             if !matches!(asked, Ok(Ok(()))) {
                 return Err(BodyFault::Gone);
             }
         }
         let body = body::read(&mut self.io, &mut self.buffer, head.body, max);
         Deadline::after(BODY_LIMIT).bound(body).await.unwrap_or_else(|_| {
-            Err(BodyFault::Refused(BadHead { status: StatusCode::REQUEST_TIMEOUT, why: "the body did not come within 30 seconds" }))
+            Err(BodyFault::Refused(BadHead {
+                status: StatusCode::REQUEST_TIMEOUT,
+                why: "the body did not come within 30 seconds",
+            }))
         })
     }
 

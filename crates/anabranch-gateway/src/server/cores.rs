@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,6 +38,9 @@ pub struct CoreInbox {
     open: Arc<AtomicUsize>,
 }
 
+/// How often sessions of databases are let go of while a core ends.
+const RELEASE_EVERY: Duration = Duration::from_millis(20);
+
 /// One connection counted for as long as it lives.
 struct Counted(Arc<AtomicUsize>);
 
@@ -50,7 +54,13 @@ impl Drop for Counted {
 pub fn core_inbox() -> (CoreHandle, CoreInbox) {
     let (sender, receiver) = mpsc::channel(INBOX);
     let open = Arc::new(AtomicUsize::new(0));
-    (CoreHandle { sockets: sender, open: open.clone() }, CoreInbox { sockets: receiver, open })
+    (
+        CoreHandle {
+            sockets: sender,
+            open: open.clone(),
+        },
+        CoreInbox { sockets: receiver, open },
+    )
 }
 
 impl CoreHandle {
@@ -92,7 +102,11 @@ struct Door {
 
 impl Door {
     fn new(listener: TcpListener, stop: Stop) -> Door {
-        Door { listener: Some(listener), stop, late: Vec::new() }
+        Door {
+            listener: Some(listener),
+            stop,
+            late: Vec::new(),
+        }
     }
 
     /// The next client; None once the stop is requested and nobody waits any more.
@@ -123,7 +137,9 @@ impl Door {
 fn close(listener: TcpListener) -> io::Result<Vec<(TcpStream, SocketAddr)>> {
     let listener = listener.into_std()?;
     let mut late = Vec::new();
-    while late.len() < LATE && let Ok(accepted) = listener.accept() {
+    while late.len() < LATE
+        && let Ok(accepted) = listener.accept()
+    {
         late.push(accepted);
     }
     drop(listener);
@@ -137,7 +153,10 @@ fn close(listener: TcpListener) -> io::Result<Vec<(TcpStream, SocketAddr)>> {
 
 /// A connection that died in the queue is no reason to rest; a lack of descriptors is (EMFILE would spin).
 async fn rest_after(error: &io::Error) {
-    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) {
+    if !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    ) {
         Deadline::after(ACCEPT_REST).wait().await;
     }
 }
@@ -166,7 +185,11 @@ pub async fn serve_on(core: Core, listener: TcpListener, stop: Stop, grace: Dura
     let mut door = Door::new(listener, stop.clone());
     while let Some((socket, peer)) = door.next().await {
         let (core, stop) = (core.clone(), stop.clone());
-        connections.spawn("connection", Deadline::never(), super::serve_connection(socket, core, Some(peer.ip()), stop));
+        connections.spawn(
+            "connection",
+            Deadline::never(),
+            super::serve_connection(socket, core, Some(peer.ip()), stop),
+        );
     }
     drain(&core, &connections, grace).await
 }
@@ -174,6 +197,12 @@ pub async fn serve_on(core: Core, listener: TcpListener, stop: Stop, grace: Dura
 async fn drain(core: &Core, connections: &Background, grace: Duration) -> usize {
     let deadline = Deadline::after(grace);
     let cut = connections.drain(deadline).await.len();
-    core.client().drain(deadline).await;
-    cut
+    let mut drained = pin!(core.client().drain(deadline));
+    loop {
+        core.gateway().sources().iter().for_each(|source| source.release(core.client()));
+        // A session comes to rest when its statement ends, which may outlive its client: so it is let go of again and again.
+        if Deadline::after(RELEASE_EVERY).bound(drained.as_mut()).await.is_ok() {
+            return cut;
+        }
+    }
 }

@@ -53,7 +53,10 @@ pub(crate) struct BadHead {
 }
 
 fn bad(why: &'static str) -> BadHead {
-    BadHead { status: StatusCode::BAD_REQUEST, why }
+    BadHead {
+        status: StatusCode::BAD_REQUEST,
+        why,
+    }
 }
 
 /// Parses the head at the start of `bytes`: `Ok(None)` while it is not complete, else the head and its length.
@@ -64,18 +67,32 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, BadHead> {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return still_fits(bytes, &request),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(BadHead { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why: "more than 100 header lines" });
+            return Err(BadHead {
+                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                why: "more than 100 header lines",
+            });
         }
-        Err(httparse::Error::Version) => return Err(BadHead { status: StatusCode::HTTP_VERSION_NOT_SUPPORTED, why: "expected HTTP/1.1 or HTTP/1.0" }),
+        Err(httparse::Error::Version) => {
+            return Err(BadHead {
+                status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                why: "expected HTTP/1.1 or HTTP/1.0",
+            });
+        }
         Err(error) => return Err(bad(what(error))),
     };
     if length > MAX_HEAD {
-        return Err(BadHead { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why: "the head is larger than 64 KiB" });
+        return Err(BadHead {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            why: "the head is larger than 64 KiB",
+        });
     }
     if has_bare_line_feed(&bytes[..length]) {
         return Err(bad("a line of the head ends with a bare line feed"));
     }
-    let method = request.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok()).ok_or_else(|| bad("the method is no token"))?;
+    let method = request
+        .method
+        .and_then(|method| Method::from_bytes(method.as_bytes()).ok())
+        .ok_or_else(|| bad("the method is no token"))?;
     let (path, query) = target(request.path.unwrap_or_default())?;
     let is_http_11 = request.version == Some(1);
     let mut headers = HeaderMap::with_capacity(request.headers.len());
@@ -92,8 +109,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, BadHead> {
         return Err(bad("expected exactly one host header"));
     }
     let keep_alive = keeps_alive(&headers, is_http_11);
-    let expects_continue = is_http_11 && headers.get(http::header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    Ok(Some((Head { method, path, query, headers, body, is_http_11, keep_alive, expects_continue }, length)))
+    let expects_continue = is_http_11
+        && headers
+            .get(http::header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    Ok(Some((
+        Head {
+            method,
+            path,
+            query,
+            headers,
+            body,
+            is_http_11,
+            keep_alive,
+            expects_continue,
+        },
+        length,
+    )))
 }
 
 /// A head that is not complete yet must still be able to become one.
@@ -103,13 +135,19 @@ fn still_fits(bytes: &[u8], request: &httparse::Request<'_, '_>) -> Result<Optio
         return Err(too_long());
     }
     if bytes.len() >= MAX_HEAD {
-        return Err(BadHead { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why: "the head is larger than 64 KiB" });
+        return Err(BadHead {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            why: "the head is larger than 64 KiB",
+        });
     }
     Ok(None)
 }
 
 fn too_long() -> BadHead {
-    BadHead { status: StatusCode::URI_TOO_LONG, why: "the path and query are longer than 16 KiB" }
+    BadHead {
+        status: StatusCode::URI_TOO_LONG,
+        why: "the path and query are longer than 16 KiB",
+    }
 }
 
 /// The path and the query of a target in origin form or absolute form (RFC 9112 section 3.2).
@@ -142,7 +180,9 @@ fn framing(headers: &HeaderMap, is_http_11: bool) -> Result<Framing, BadHead> {
     let Some(coding) = codings.next() else {
         return match length {
             None => Ok(Framing::Length(0)),
-            Some(value) => decimal(value.as_bytes()).map(Framing::Length).ok_or_else(|| bad("content-length is no number")),
+            Some(value) => decimal(value.as_bytes())
+                .map(Framing::Length)
+                .ok_or_else(|| bad("content-length is no number")),
         };
     };
     if length.is_some() {
@@ -152,7 +192,10 @@ fn framing(headers: &HeaderMap, is_http_11: bool) -> Result<Framing, BadHead> {
         return Err(bad("transfer-encoding in HTTP/1.0"));
     }
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(BadHead { status: StatusCode::NOT_IMPLEMENTED, why: "expected the transfer coding `chunked` alone" });
+        return Err(BadHead {
+            status: StatusCode::NOT_IMPLEMENTED,
+            why: "expected the transfer coding `chunked` alone",
+        });
     }
     Ok(Framing::Chunked)
 }
@@ -166,14 +209,25 @@ fn decimal(text: &[u8]) -> Option<u64> {
 /// HTTP/1.1 keeps a connection unless told to close it; HTTP/1.0 the other way round (RFC 9112 section 9.3).
 fn keeps_alive(headers: &HeaderMap, is_http_11: bool) -> bool {
     let says = |word: &str| {
-        headers.get_all(http::header::CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
+        headers
+            .get_all(http::header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|token| token.trim().eq_ignore_ascii_case(word))
     };
-    if is_http_11 { !says("close") } else { says("keep-alive") && !says("close") }
+    if is_http_11 {
+        !says("close")
+    } else {
+        says("keep-alive") && !says("close")
+    }
 }
 
 /// httparse takes `\n` alone for a line's end; a strict reader does not.
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    head.iter().enumerate().any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'))
+    head.iter()
+        .enumerate()
+        .any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'))
 }
 
 fn what(error: httparse::Error) -> &'static str {
@@ -191,7 +245,11 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> u16 {
-        parse(text.as_bytes()).map(|head| head.map(|(head, _)| head.path)).expect_err(text).status.as_u16()
+        parse(text.as_bytes())
+            .map(|head| head.map(|(head, _)| head.path))
+            .expect_err(text)
+            .status
+            .as_u16()
     }
 
     fn read(text: &str) -> Head {
@@ -201,7 +259,10 @@ mod tests {
     #[test]
     fn a_plain_request_is_read() {
         let head = read("GET /a/b?x=1&y HTTP/1.1\r\nHost: h\r\nX-Y: z\r\n\r\nrest");
-        assert_eq!((head.method, head.path.as_str(), head.query.as_str()), (Method::GET, "/a/b", "x=1&y"));
+        assert_eq!(
+            (head.method, head.path.as_str(), head.query.as_str()),
+            (Method::GET, "/a/b", "x=1&y")
+        );
         assert_eq!(head.body, Framing::Length(0));
         assert!(head.keep_alive);
     }
@@ -244,10 +305,16 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded() {
-        assert_eq!(refused(&format!("GET /?q={} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(MAX_TARGET))), 414);
+        assert_eq!(
+            refused(&format!("GET /?q={} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(MAX_TARGET))),
+            414
+        );
         assert_eq!(refused(&format!("GET /?q={}", "a".repeat(MAX_TARGET + 100))), 414);
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}", "a".repeat(MAX_HEAD))), 431);
-        assert_eq!(refused(&format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(100))), 431);
+        assert_eq!(
+            refused(&format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(100))),
+            431
+        );
     }
 
     #[test]

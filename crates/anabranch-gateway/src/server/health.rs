@@ -54,7 +54,10 @@ async fn answer(mut socket: TcpStream, gateway: &Gateway) -> std::io::Result<()>
         },
         _ => ("404 Not Found", "expected /livez or /readyz\n".to_string()),
     };
-    let text = format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncache-control: no-store\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let text = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncache-control: no-store\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     socket.write_all(text.as_bytes()).await?;
     socket.shutdown().await
 }

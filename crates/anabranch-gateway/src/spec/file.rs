@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use anabranch_testkit::Connecting;
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub struct Spec {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) request: Request<Bytes>,
+    /// How long after the reply before it is sent.
+    pub(super) after: Duration,
     /// The line of its heading, from 1.
     pub(super) line: usize,
     /// Where a reply is put when the file has none.
@@ -155,14 +158,7 @@ impl Spec {
             "Sources" => self.sources = sources(&self.name, block)?,
             "Network" => self.network = network(block)?,
             "Faults" => self.faults = Some(expected(section, headers)?),
-            "Request" => self.exchanges.push(Exchange {
-                request: request::parse(block)?,
-                line: section.line,
-                end: block.end,
-                reply: None,
-                took: None,
-                asked: None,
-            }),
+            "Request" => self.exchanges.push(exchange(section, Duration::ZERO)?),
             "Reply" | "Took" | "Asked" => {
                 let Some(last) = self.exchanges.last_mut() else {
                     return Err(BadSpec::new(section.line, format!("`## {heading}` before the first `## Request`")));
@@ -176,7 +172,13 @@ impl Spec {
                     return Err(BadSpec::new(section.line, format!("a second `## {heading}` for one request")));
                 }
             }
-            _ => return Err(BadSpec::new(section.line, format!("unknown section `{heading}`"))),
+            _ => match heading.strip_prefix("Request after ") {
+                Some(wait) => {
+                    let wait = units::duration(wait).map_err(|expected| BadSpec::new(section.line, expected))?;
+                    self.exchanges.push(exchange(section, wait)?);
+                }
+                None => return Err(BadSpec::new(section.line, format!("unknown section `{heading}`"))),
+            },
         }
         Ok(())
     }
@@ -193,6 +195,18 @@ fn heading(section: &Section) -> Result<(&str, Vec<HeaderName>), BadSpec> {
             .map_err(|_| BadSpec::new(section.line, format!("`{name}` is no name of a header")))
     });
     Ok((heading, names.collect::<Result<_, _>>()?))
+}
+
+fn exchange(section: &Section, after: Duration) -> Result<Exchange, BadSpec> {
+    Ok(Exchange {
+        request: request::parse(&section.block)?,
+        after,
+        line: section.line,
+        end: section.block.end,
+        reply: None,
+        took: None,
+        asked: None,
+    })
 }
 
 fn expected(section: &Section, headers: Vec<HeaderName>) -> Result<Expected, BadSpec> {

@@ -9,7 +9,7 @@
 //! | `## Environment` | what `$env.NAME` finds, `NAME=value` line by line |
 //! | `## Sources` | what the sources answer, YAML in the form of a [mock file](mocks)'s `upstreams:`; a key is the name of a source of the config, for all its endpoints, or `host:port` for one of them; a source that is not there refuses connections |
 //! | `## Network` | what connecting does, `host:port: 500ms`, `never` or `refused` line by line |
-//! | `## Request` | `GET /feed/7?x=1`, headers, an empty line, the body |
+//! | `## Request` | `GET /feed/7?x=1`, headers, an empty line, the body; `## Request after 61s` is sent so long after the reply before it |
 //! | `## Reply` | status, headers, an empty line, the body: what the request above must get |
 //! | `## Took` | the time that it must take: `120 ms` |
 //! | `## Asked` | what the sources were asked since the last such section, by source, then by time: `shop GET /x?y=1`, then the body if there was one |

@@ -57,7 +57,7 @@ impl Spec {
             .iter()
             .fold(MapLookup::new(), |lookup, (name, value)| lookup.with_env(name, value));
         let gateway = match compile("config.yaml", &self.config, &lookup) {
-            Ok(plan) => Gateway::build(spoken_by(codec, plan)).map_err(|error| error.to_string()),
+            Ok(plan) => Gateway::build_exact(spoken_by(codec, plan)).map_err(|error| error.to_string()),
             Err(faults) => Err(faults.render(false).trim_end().to_string()),
         };
         let network = MemoryNetwork::new();
@@ -127,6 +127,7 @@ fn host_and_port(url: &str) -> Option<String> {
 }
 
 async fn ran(exchange: &Exchange, core: &Core, watch: &mut Watch) -> RanExchange {
+    let _time_passes = Deadline::after(exchange.after).bound(std::future::pending::<()>()).await;
     let started = Instant::now();
     let answer = Deadline::after(REQUEST_MAX).bound(core.answer(exchange.request.clone())).await;
     let took = shown::duration(started.elapsed());

@@ -85,14 +85,22 @@ pub(crate) async fn alone(test: &str) -> bool {
 
 /// Finds a program that a test needs; None, with a note, where only quick tests are wanted.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    if std::env::var_os("ANABRANCH_TEST_QUICK").is_some() {
-        println!("note: ANABRANCH_TEST_QUICK is set, not tested with {name}");
+    if is_quick(name) {
         return None;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
     Some(found.unwrap_or_else(|| panic!("this test needs {name}; install it, or set ANABRANCH_TEST_QUICK=1 to go without")))
+}
+
+/// Whether only quick tests are wanted, and so none with another program; says so.
+pub(crate) fn is_quick(name: &str) -> bool {
+    let is_quick = std::env::var_os("ANABRANCH_TEST_QUICK").is_some();
+    if is_quick {
+        println!("note: ANABRANCH_TEST_QUICK is set, not tested with {name}");
+    }
+    is_quick
 }
 
 /// Runs a program to its end; gives its exit code and what it wrote to stdout.
@@ -364,7 +372,7 @@ routes:
         let whole = [&reply.raw[..], &reply.body[..]].concat();
         let whole = String::from_utf8_lossy(&whole);
         for source in self.running.gateway.sources() {
-            for url in source.endpoints() {
+            for url in source.http().into_iter().flat_map(|source| source.endpoints()) {
                 let address = url.split_once("://").map_or(&*url, |(_, address)| address);
                 let port = address.rsplit_once(':').map_or(address, |(_, port)| port);
                 assert!(

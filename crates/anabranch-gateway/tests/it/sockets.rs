@@ -245,7 +245,10 @@ async fn a_client_that_leaves_cancels_its_calls_at_once() {
         })
         .await;
     }
-    until("the places are free", || running.gateway.sources()[0].in_flight() == 0).await;
+    until("the places are free", || {
+        running.gateway.sources()[0].http().unwrap().in_flight() == 0
+    })
+    .await;
     assert_eq!(running.gateway.health().requests(), 0);
     assert_eq!(running.get("/item/7").await.status, 200);
 }
@@ -266,7 +269,10 @@ async fn a_write_once_sent_is_not_cancelled_by_a_lost_client() {
     drop(peer);
     soon(shop.served().until(|counts| counts.requests_pending == 0)).await;
     assert!(shop.seen()[1].cancelled());
-    until("the places are free", || running.gateway.sources()[0].in_flight() == 0).await;
+    until("the places are free", || {
+        running.gateway.sources()[0].http().unwrap().in_flight() == 0
+    })
+    .await;
     until("no task is left", || running.core.client().background().count() == 0).await;
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Framing {
     pub(super) says_keep_alive: bool,
     /// `Keep-Alive: timeout=n`.
     pub(super) keep_alive: Option<Duration>,
+    /// Whether it says anything of how long the answer may be kept, or of what it varies by (RFC 9111).
+    pub(super) says_caching: bool,
 }
 
 impl Framing {
@@ -72,6 +74,7 @@ impl Framing {
             says_close: false,
             says_keep_alive: false,
             keep_alive: None,
+            says_caching: false,
         };
         for (name, value) in headers {
             // The length tells most names apart before a byte is compared.
@@ -100,6 +103,9 @@ impl Framing {
                         framing.says_keep_alive |= token.eq_ignore_ascii_case(b"keep-alive") && value.is_ascii();
                     }
                 }
+                13 if is("cache-control") => framing.says_caching = true,
+                7 if is("expires") => framing.says_caching = true,
+                4 if is("vary") => framing.says_caching = true,
                 10 if is("keep-alive") => framing.keep_alive = parse_keep_alive(value),
                 _ => {}
             }
@@ -436,7 +442,8 @@ mod tests {
                 coding: Coding::Gzip,
                 says_close: false,
                 says_keep_alive: false,
-                keep_alive: Some(Duration::from_secs(5))
+                keep_alive: Some(Duration::from_secs(5)),
+                says_caching: false,
             }
         );
         assert_eq!(

@@ -50,7 +50,13 @@ impl Hyper1 {
         let (sender, driver) = handshake
             .await
             .map_err(|error| CallError::new(Kind::Connect, "HTTP/1.1 cannot be spoken").caused_by(error))?;
-        Ok(Hyper1 { sender, driver, ended: false, wire: state, rest })
+        Ok(Hyper1 {
+            sender,
+            driver,
+            ended: false,
+            wire: state,
+            rest,
+        })
     }
 
     pub(super) fn rest(&self) -> &Rest {

@@ -444,10 +444,13 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         if let (false, Some(pool)) = (self.done, self.pool.upgrade()) {
-            pool.dialed(self.began, Err(CallError::new(
-                Kind::Cancelled,
-                "the connection was not opened: the client is shutting down or has too many tasks",
-            )));
+            pool.dialed(
+                self.began,
+                Err(CallError::new(
+                    Kind::Cancelled,
+                    "the connection was not opened: the client is shutting down or has too many tasks",
+                )),
+            );
         }
     }
 }

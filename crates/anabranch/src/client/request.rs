@@ -55,7 +55,10 @@ pub struct Prototype {
 impl Prototype {
     /// A prototype with no headers.
     pub fn new(method: Method) -> Self {
-        Prototype { method, lines: HeaderLines::new() }
+        Prototype {
+            method,
+            lines: HeaderLines::new(),
+        }
     }
 
     /// The same with one more header.
@@ -85,7 +88,10 @@ pub struct Span {
 impl Span {
     /// A span of its own in the same trace.
     pub fn child(self) -> Span {
-        Span { trace: self.trace, span: fastrand::u64(1..) }
+        Span {
+            trace: self.trace,
+            span: fastrand::u64(1..),
+        }
     }
 
     /// Version 00, not sampled: 55 bytes (section 3.2 of the recommendation).

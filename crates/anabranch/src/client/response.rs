@@ -1,7 +1,7 @@
 //! An answer as the caller sees it: status, headers and the whole decoded body.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::own;
 
@@ -18,13 +18,20 @@ pub struct Response {
 pub(super) enum Headers {
     Map(HeaderMap),
     /// Lines `name:value`, names in lower case; looked through only when somebody asks.
-    Lines(Box<[u8]>),
+    Lines {
+        lines: Box<[u8]>,
+        says_caching: bool,
+    },
 }
 
 impl Response {
     /// An answer that did not come over a wire: out of a cache, or in a test.
     pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        Response { status, headers: Headers::Map(HeaderMap::new()), body: body.into() }
+        Response {
+            status,
+            headers: Headers::Map(HeaderMap::new()),
+            body: body.into(),
+        }
     }
 
     pub(super) fn from_wire(status: u16, headers: Headers, body: Bytes) -> Self {
@@ -60,7 +67,7 @@ impl Response {
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
         match &self.headers {
             Headers::Map(map) => map.get(name).map(HeaderValue::as_bytes),
-            Headers::Lines(lines) => own::find(lines, name),
+            Headers::Lines { lines, .. } => own::find(lines, name),
         }
     }
 
@@ -68,10 +75,21 @@ impl Response {
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let (map, lines): (Option<&HeaderMap>, &[u8]) = match &self.headers {
             Headers::Map(map) => (Some(map), &[]),
-            Headers::Lines(lines) => (None, lines),
+            Headers::Lines { lines, .. } => (None, lines),
         };
         let of_map = map.into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_bytes()));
         of_map.chain(own::iter(lines))
+    }
+
+    /// Whether it says anything of how long it may be kept or what it varies by: `Cache-Control`, `Expires` or `Vary`. Costs no look at
+    /// the headers.
+    pub fn says_caching(&self) -> bool {
+        match &self.headers {
+            Headers::Map(map) => [header::CACHE_CONTROL, header::EXPIRES, header::VARY]
+                .iter()
+                .any(|name| map.contains_key(name)),
+            Headers::Lines { says_caching, .. } => *says_caching,
+        }
     }
 
     /// The body; empty where the answer has none.
@@ -90,9 +108,10 @@ impl Headers {
     pub(super) fn into_map(self) -> HeaderMap {
         let lines = match self {
             Headers::Map(map) => return map,
-            Headers::Lines(lines) => lines,
+            Headers::Lines { lines, .. } => lines,
         };
-        let pairs = own::iter(&lines).filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?)));
+        let pairs =
+            own::iter(&lines).filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?)));
         let mut map = HeaderMap::new();
         for (name, value) in pairs {
             map.append(name, value);

@@ -23,16 +23,25 @@ impl Rest {
     /// Of a connection that was opened now. If its caller left meanwhile it waits for its first exchange like one between two.
     pub(super) fn new(opened: Opened, settings: &WireSettings) -> Self {
         let now = Instant::now();
-        Rest { opened, born: now, until: now + settings.idle_timeout.min(settings.max_lifetime), is_reused: false }
+        Rest {
+            opened,
+            born: now,
+            until: after(now, settings.idle_timeout.min(settings.max_lifetime)),
+            is_reused: false,
+        }
     }
 
     /// Begins a rest; `false` if it would be over at once. The peer's `Keep-Alive: timeout=n` counts as n - 1 seconds, so that we
     /// close first.
     pub(super) fn begin(&mut self, keep_alive: Option<Duration>, settings: &WireSettings, now: Instant) -> bool {
         let idle = keep_alive.map_or(settings.idle_timeout, |timeout| timeout.saturating_sub(Duration::from_secs(1)));
-        // No rest is longer than a life; a peer may say any number, and an instant that far away is a panic.
-        self.until = (now + idle.min(settings.max_lifetime)).min(self.born + settings.max_lifetime);
+        self.until = after(now, idle).min(after(self.born, settings.max_lifetime));
         self.is_reused = true;
         self.until > now
     }
+}
+
+/// An instant later, by 30 years at the most: a peer may say any number for its timeout, and an instant out of range is a panic.
+fn after(start: Instant, lasts: Duration) -> Instant {
+    start + lasts.min(Duration::from_secs(30 * 365 * 24 * 60 * 60))
 }

@@ -71,9 +71,16 @@ pub enum Next {
 
 impl RetrySettings {
     /// One retry, soon.
-    pub const ONCE_MORE: RetrySettings = RetrySettings { retries: 1, backoff: Backoff::INTERACTIVE, statuses: RetryStatuses::ALL };
+    pub const ONCE_MORE: RetrySettings = RetrySettings {
+        retries: 1,
+        backoff: Backoff::INTERACTIVE,
+        statuses: RetryStatuses::ALL,
+    };
     /// No retries.
-    pub const NONE: RetrySettings = RetrySettings { retries: 0, ..RetrySettings::ONCE_MORE };
+    pub const NONE: RetrySettings = RetrySettings {
+        retries: 0,
+        ..RetrySettings::ONCE_MORE
+    };
 
     /// Decides after the `made`-th attempt (1 is the first) of a call that may be sent twice.
     ///
@@ -130,7 +137,10 @@ mod tests {
 
     #[test]
     fn a_status_that_the_caller_takes_for_an_answer_ends_the_call() {
-        let settings = RetrySettings { statuses: RetryStatuses::ALL.without(503).without(404), ..TWICE };
+        let settings = RetrySettings {
+            statuses: RetryStatuses::ALL.without(503).without(404),
+            ..TWICE
+        };
         assert_eq!(settings.next(1, answered(503, None), LEFT, 1), Next::Finish);
         assert!(again(settings.next(1, answered(502, None), LEFT, 1)));
     }

@@ -24,7 +24,8 @@ pub use backoff::Backoff;
 pub use budget::{Budget, Token};
 pub use attempts::{AttemptEnd, Next, RetrySettings, RetryStatuses};
 pub use cache::{
-    Asked, Cache, CacheKey, Counts, Freshness, Held, Item, Jitter, Keep, KeyParts, Lookup, NotStored, Reader, StaleUse, Ticket, Times, Vary, VaryIndex,
+    Asked, Cache, CacheKey, Counts, Freshness, Held, Item, Jitter, Keep, KeyParts, Lookup, NotStored, Reader, StaleUse, Ticket, Times,
+    Vary, VaryIndex,
 };
 pub use coalesce::{Flights, Landed, Role};
 pub use stored::{Asking, How, Store, Stored};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// The port of a server that names none, also over TLS ("Redis URI scheme", IANA provisional registration).
 const DEFAULT_PORT: u16 = 6379;
-const EXPECTED: &str = "expected `redis://user:password@host:6379/0`, `rediss://...` for TLS, or `unix:///path/to.sock?db=0`";
+const EXPECTED: &str = "expected `redis://user:password@host:6379/0`, `rediss://...` for TLS, `redis://host-1,host-2` for a cluster, or `unix:///path/to.sock?db=0`";
 
 /// A server that cannot be, or settings that cannot be had. Its text never contains the URL, nor the password in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,9 @@ impl std::error::Error for BadRedis {}
 /// What a URL says.
 #[derive(PartialEq, Eq)]
 pub(super) struct Address {
-    pub(super) place: Place,
+    /// One, or those of a cluster's servers that are asked for the others.
+    pub(super) places: Vec<Place>,
+    pub(super) is_cluster: bool,
     pub(super) is_encrypted: bool,
     /// The user; with a password and no user it is the server's `default`.
     pub(super) user: Option<String>,
@@ -31,7 +33,7 @@ pub(super) struct Address {
 }
 
 /// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
@@ -53,7 +55,10 @@ impl Address {
 impl fmt::Debug for Address {
     /// Without the user and the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Address").field("place", &self.place).field("database", &self.database).finish_non_exhaustive()
+        f.debug_struct("Address")
+            .field("places", &self.places)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,14 +66,26 @@ fn tcp(rest: &str, is_encrypted: bool) -> Result<Address, BadRedis> {
     let (rest, query) = split(rest, '?');
     let (authority, path) = split(rest, '/');
     // The last `@`: one inside a password should be encoded, but often is not.
-    let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
+    let (login, host) = authority
+        .rsplit_once('@')
+        .map_or((None, authority), |(login, host)| (Some(login), host));
     let (user, password) = login.map_or(Ok((None, None)), login_of)?;
-    let (host, port) = host_and_port(host)?;
-    let mut address = Address { place: Place::Tcp { host, port }, is_encrypted, user, password, database: 0 };
+    let places = host.split(',').map(host_and_port).collect::<Result<Vec<_>, _>>()?;
+    let mut address = Address {
+        is_cluster: places.len() > 1,
+        places,
+        is_encrypted,
+        user,
+        password,
+        database: 0,
+    };
     if let Some(path) = path.filter(|path| !path.is_empty()) {
         address.database = database(path)?;
     }
     read_query(&mut address, query)?;
+    if address.is_cluster && address.database != 0 {
+        return Err(bad("names a database, and a cluster has one only"));
+    }
     Ok(address)
 }
 
@@ -78,7 +95,14 @@ fn unix(rest: &str) -> Result<Address, BadRedis> {
         return Err(bad("has no path to a socket"));
     }
     let place = Place::Unix(PathBuf::from(decoded(path)?));
-    let mut address = Address { place, is_encrypted: false, user: None, password: None, database: 0 };
+    let mut address = Address {
+        places: vec![place],
+        is_cluster: false,
+        is_encrypted: false,
+        user: None,
+        password: None,
+        database: 0,
+    };
     read_query(&mut address, query)?;
     Ok(address)
 }
@@ -94,7 +118,7 @@ fn login_of(login: &str) -> Result<(Option<String>, Option<String>), BadRedis> {
     Ok((user, password))
 }
 
-fn host_and_port(text: &str) -> Result<(String, u16), BadRedis> {
+fn host_and_port(text: &str) -> Result<Place, BadRedis> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or_else(|| bad("has an open bracket"))?;
@@ -106,14 +130,21 @@ fn host_and_port(text: &str) -> Result<(String, u16), BadRedis> {
         }
         None => split(text, ':'),
     };
-    if host.is_empty() || host.contains([',', ' ']) {
-        return Err(bad("names no single host"));
+    if host.is_empty() || host.contains(' ') {
+        return Err(bad("names no host"));
     }
     let port = match port {
         None => DEFAULT_PORT,
-        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| bad("has a port that is no number from 1 to 65535"))?,
+        Some(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| bad("has a port that is no number from 1 to 65535"))?,
     };
-    Ok((host.to_owned(), port))
+    Ok(Place::Tcp {
+        host: host.to_owned(),
+        port,
+    })
 }
 
 fn read_query(address: &mut Address, query: Option<&str>) -> Result<(), BadRedis> {
@@ -124,9 +155,14 @@ fn read_query(address: &mut Address, query: Option<&str>) -> Result<(), BadRedis
             "db" => address.database = database(&value)?,
             "user" => address.user = Some(value),
             "pass" | "password" => address.password = Some(value),
+            "cluster" if value == "true" && !matches!(address.places[..], [Place::Unix(_)]) => address.is_cluster = true,
             // Three is what is spoken anyway.
             "protocol" if matches!(value.as_str(), "3" | "resp3") => {}
-            _ => return Err(bad("has a setting that is none of `db`, `user`, `password`, `protocol=resp3`")),
+            _ => {
+                return Err(bad(
+                    "has a setting that is none of `db`, `user`, `password`, `cluster=true`, `protocol=resp3`",
+                ));
+            }
         }
     }
     Ok(())
@@ -152,7 +188,9 @@ fn decoded(text: &str) -> Result<String, BadRedis> {
             continue;
         }
         let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return Err(broken()) };
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
+            return Err(broken());
+        };
         bytes.push(u8::try_from(high * 16 + low).map_err(|_| broken())?);
         rest = &after[2..];
     }
@@ -172,31 +210,70 @@ mod tests {
     }
 
     fn at(host: &str, port: u16) -> Place {
-        Place::Tcp { host: host.to_owned(), port }
+        Place::Tcp {
+            host: host.to_owned(),
+            port,
+        }
     }
 
     #[test]
     fn every_form_is_read() {
-        assert_eq!(read("redis://cache").place, at("cache", 6379));
-        assert_eq!(read("redis://cache:7000/").place, at("cache", 7000));
-        assert_eq!(read("valkey://[::1]:7000/3"), Address { database: 3, ..read("redis://[::1]:7000") });
-        assert_eq!(read("rediss://[::1]").place, at("::1", 6379));
+        assert_eq!(read("redis://cache").places, [at("cache", 6379)]);
+        assert_eq!(read("redis://cache:7000/").places, [at("cache", 7000)]);
+        assert_eq!(
+            read("valkey://[::1]:7000/3"),
+            Address {
+                database: 3,
+                ..read("redis://[::1]:7000")
+            }
+        );
+        assert_eq!(read("rediss://[::1]").places, [at("::1", 6379)]);
         assert!(read("rediss://cache/0?protocol=resp3").is_encrypted && !read("redis://cache").is_encrypted);
         let login = read("redis://app:p%40ss@w:rd@cache/2");
-        assert_eq!((login.user.as_deref(), login.password.as_deref(), login.database), (Some("app"), Some("p@ss@w:rd"), 2));
+        assert_eq!(
+            (login.user.as_deref(), login.password.as_deref(), login.database),
+            (Some("app"), Some("p@ss@w:rd"), 2)
+        );
         assert_eq!(read("redis://:pass@cache").user, None);
         let socket = read("unix:///run/redis%20a.sock?db=4&user=app&pass=x");
-        assert_eq!(socket.place, Place::Unix(PathBuf::from("/run/redis a.sock")));
-        assert_eq!((socket.database, socket.user.as_deref(), socket.password.as_deref()), (4, Some("app"), Some("x")));
+        assert_eq!(socket.places, [Place::Unix(PathBuf::from("/run/redis a.sock"))]);
+        assert_eq!(
+            (socket.database, socket.user.as_deref(), socket.password.as_deref()),
+            (4, Some("app"), Some("x"))
+        );
+    }
+
+    #[test]
+    fn several_hosts_or_a_setting_make_a_cluster() {
+        let cluster = read("redis://app:secret@a,b:7001,[::1]:7002");
+        assert_eq!(cluster.places, [at("a", 6379), at("b", 7001), at("::1", 7002)]);
+        assert!(cluster.is_cluster && read("rediss://a?cluster=true").is_cluster && !read("redis://a").is_cluster);
     }
 
     #[test]
     fn what_cannot_be_read_is_said_without_the_password() {
         let urls = [
-            "app:secret@cache", "http://app:secret@cache", "redis://app:secret@", "redis://app:secret@cache:port", "redis://app:secret@cache:0",
-            "redis://app:secret@a,b", "redis://:secret@[::1", "redis://:secret@[::1]7", "redis://:secret@cache/x", "redis://:secret%zz@cache",
-            "redis://:secret%f@cache", "redis://secret@cache", "redis://:secret@cache?x=1", "redis://:secret@cache?protocol=2", "unix://secret", "unix:///",
-            "redis://:secret%ff@cache", "redis://:secret@cache/-1",
+            "app:secret@cache",
+            "http://app:secret@cache",
+            "redis://app:secret@",
+            "redis://app:secret@cache:port",
+            "redis://app:secret@cache:0",
+            "redis://app:secret@a,",
+            "redis://app:secret@a,b/1",
+            "redis://app:secret@a?cluster=no",
+            "unix:///secret?cluster=true",
+            "redis://:secret@[::1",
+            "redis://:secret@[::1]7",
+            "redis://:secret@cache/x",
+            "redis://:secret%zz@cache",
+            "redis://:secret%f@cache",
+            "redis://secret@cache",
+            "redis://:secret@cache?x=1",
+            "redis://:secret@cache?protocol=2",
+            "unix://secret",
+            "unix:///",
+            "redis://:secret%ff@cache",
+            "redis://:secret@cache/-1",
         ];
         for url in urls {
             let error = Address::parse(url).expect_err(url).to_string();

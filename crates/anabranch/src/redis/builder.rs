@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::{Address, BadRedis};
 use super::command::{self, Name};
-use super::connect::{ConnectLimits, Connector};
-use super::{Links, Redis, RedisSettings, Shared};
+use super::cluster::Cluster;
+use super::connect::{ConnectLimits, Connector, Server};
+use super::node::Node;
+use super::{Redis, RedisSettings, Servers, Shared};
 use crate::client::{Dial, Resolver, TcpDial, TlsSettings};
 use crate::policy::{Budget, Limiter, Rate};
 
@@ -39,7 +41,10 @@ impl RedisBuilder {
             queue: None,
             queue_wait: Duration::from_millis(250),
             rate: None,
-            limits: ConnectLimits { dns: Duration::from_secs(2), connect: Duration::from_secs(1) },
+            limits: ConnectLimits {
+                dns: Duration::from_secs(2),
+                connect: Duration::from_secs(1),
+            },
             max_lifetime: Duration::from_secs(1800),
             tls: TlsSettings::default(),
             dial: None,
@@ -114,27 +119,41 @@ impl RedisBuilder {
     pub fn build(self) -> Result<Redis, BadRedis> {
         for command in &self.allowed {
             if Name::new(command.as_bytes()).is_none() {
-                return Err(BadRedis(format!("`{command}` cannot be allowed: expected the name of a command, without arguments")));
+                return Err(BadRedis(format!(
+                    "`{command}` cannot be allowed: expected the name of a command, without arguments"
+                )));
             }
             if command::is_never(command) {
-                return Err(BadRedis(format!("`{command}` cannot be allowed: it waits in the server or changes the connection, which all calls share")));
+                return Err(BadRedis(format!(
+                    "`{command}` cannot be allowed: it waits in the server or changes the connection, which all calls share"
+                )));
             }
         }
         let address = Address::parse(&self.url)?;
         let dial = self.dial.unwrap_or_else(|| Arc::new(TcpDial::new(Resolver::system())));
         let connector = Connector::new(&address, &self.tls, dial, self.limits)?;
+        let dials = Arc::new(AtomicU64::new(0));
+        let mut places = address.places;
+        let servers = match places.pop() {
+            Some(place) if !address.is_cluster => {
+                let server = Server::new(&Arc::new(connector), place)?;
+                Servers::One(Node::new(server, self.max_lifetime, dials.clone()))
+            }
+            last => {
+                places.extend(last);
+                Servers::Cluster(Cluster::new(connector, places, self.max_lifetime, dials.clone())?)
+            }
+        };
         Ok(Redis(Arc::new(Shared {
             name: self.name,
-            connector: Arc::new(connector),
+            servers,
             allowed: self.allowed,
             in_flight: Limiter::new(self.in_flight, self.queue.unwrap_or(self.in_flight)),
             queue_wait: self.queue_wait,
             rate: self.rate.map(|per_second| Rate::per_second(per_second, None)),
             budget: Budget::new(),
             settings: self.settings,
-            max_lifetime: self.max_lifetime,
-            dials: Arc::new(AtomicU64::new(0)),
-            links: Mutex::new(Links::default()),
+            dials,
         })))
     }
 }
@@ -142,7 +161,10 @@ impl RedisBuilder {
 impl fmt::Debug for RedisBuilder {
     /// Without the URL, which may have a password in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBuilder").field("name", &self.name).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("RedisBuilder")
+            .field("name", &self.name)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,11 +174,27 @@ mod tests {
 
     #[test]
     fn what_cannot_be_allowed_is_said() {
-        for (command, why) in [("blpop", "share"), ("SUBSCRIBE", "share"), ("CLIENT", "share"), ("CONFIG GET", "without arguments"), ("", "name of a command")] {
-            let error = Redis::builder("hot", "redis://cache").allow(command).build().expect_err(command).to_string();
+        for (command, why) in [
+            ("blpop", "share"),
+            ("SUBSCRIBE", "share"),
+            ("CLIENT", "share"),
+            ("CONFIG GET", "without arguments"),
+            ("", "name of a command"),
+        ] {
+            let error = Redis::builder("hot", "redis://cache")
+                .allow(command)
+                .build()
+                .expect_err(command)
+                .to_string();
             assert!(error.contains(why), "{error}");
         }
-        assert!(Redis::builder("hot", "redis://cache").allow("keys").allow("FT.SEARCH").build().is_ok());
+        assert!(
+            Redis::builder("hot", "redis://cache")
+                .allow("keys")
+                .allow("FT.SEARCH")
+                .build()
+                .is_ok()
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{CallError, Kind};
 
 /// Commands that only read. Sorted. From the command table of Redis 7.2 (`COMMAND`, flag `readonly`), without those that walk all keys
 /// at once (KEYS), copy a key out in the server's own form (DUMP) or sort.
+#[rustfmt::skip]
 const READS: &[&str] = &[
     "BITCOUNT", "BITFIELD_RO", "BITPOS", "DBSIZE", "ECHO", "EXISTS", "EXPIRETIME", "GEODIST", "GEOHASH", "GEOPOS", "GEORADIUSBYMEMBER_RO",
     "GEORADIUS_RO", "GEOSEARCH", "GET", "GETBIT", "GETRANGE", "HEXISTS", "HEXPIRETIME", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET",
@@ -21,21 +22,23 @@ const READS: &[&str] = &[
 ];
 
 /// Commands that write what they name. Sorted.
+#[rustfmt::skip]
 const WRITES: &[&str] = &[
     "APPEND", "BITFIELD", "DECR", "DECRBY", "DEL", "EXPIRE", "EXPIREAT", "GEOADD", "GETDEL", "GETEX", "GETSET", "HDEL", "HEXPIRE",
-    "HEXPIREAT", "HGETDEL", "HGETEX", "HINCRBY", "HINCRBYFLOAT", "HMSET", "HPERSIST", "HPEXPIRE", "HPEXPIREAT", "HSET", "HSETEX", "HSETNX",
-    "INCR", "INCRBY", "INCRBYFLOAT", "LINSERT", "LPOP", "LPUSH", "LPUSHX", "LREM", "LSET", "LTRIM", "MSET", "MSETNX", "PERSIST", "PEXPIRE",
-    "PEXPIREAT", "PFADD", "PSETEX", "RPOP", "RPUSH", "RPUSHX", "SADD", "SET", "SETBIT", "SETEX", "SETNX", "SETRANGE", "SPOP", "SREM",
-    "UNLINK", "XACK", "XADD", "XDEL", "XTRIM", "ZADD", "ZINCRBY", "ZPOPMAX", "ZPOPMIN", "ZREM", "ZREMRANGEBYLEX", "ZREMRANGEBYRANK",
-    "ZREMRANGEBYSCORE",
+    "HEXPIREAT", "HGETDEL", "HGETEX", "HINCRBY", "HINCRBYFLOAT", "HMSET", "HPERSIST", "HPEXPIRE", "HPEXPIREAT", "HSET", "HSETEX",
+    "HSETNX", "INCR", "INCRBY", "INCRBYFLOAT", "LINSERT", "LPOP", "LPUSH", "LPUSHX", "LREM", "LSET", "LTRIM", "MSET", "MSETNX", "PERSIST",
+    "PEXPIRE", "PEXPIREAT", "PFADD", "PSETEX", "RPOP", "RPUSH", "RPUSHX", "SADD", "SET", "SETBIT", "SETEX", "SETNX", "SETRANGE", "SPOP",
+    "SREM", "UNLINK", "XACK", "XADD", "XDEL", "XTRIM", "ZADD", "ZINCRBY", "ZPOPMAX", "ZPOPMIN", "ZREM", "ZREMRANGEBYLEX",
+    "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE",
 ];
 
 /// Commands that no setting allows: they wait in the server, or change what a connection is, and the connection is everybody's.
 /// Sorted.
+#[rustfmt::skip]
 const NEVER: &[&str] = &[
-    "ASKING", "AUTH", "BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN", "CLIENT", "DISCARD", "EXEC", "HELLO",
-    "MONITOR", "MULTI", "PSUBSCRIBE", "PSYNC", "PUNSUBSCRIBE", "QUIT", "READONLY", "READWRITE", "REPLCONF", "RESET", "SELECT", "SSUBSCRIBE",
-    "SUBSCRIBE", "SUNSUBSCRIBE", "SYNC", "UNSUBSCRIBE", "UNWATCH", "WAIT", "WAITAOF", "WATCH",
+    "ASKING", "AUTH", "BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN", "CLIENT", "DISCARD", "EXEC",
+    "HELLO", "MONITOR", "MULTI", "PSUBSCRIBE", "PSYNC", "PUNSUBSCRIBE", "QUIT", "READONLY", "READWRITE", "REPLCONF", "RESET", "SELECT",
+    "SSUBSCRIBE", "SUBSCRIBE", "SUNSUBSCRIBE", "SYNC", "UNSUBSCRIBE", "UNWATCH", "WAIT", "WAITAOF", "WATCH",
 ];
 
 /// Longer than any command's name, modules' included.
@@ -69,31 +72,58 @@ pub(super) struct Command {
 impl Command {
     /// Checks a command and its size, `largest` bytes at the most, and writes it out.
     pub(super) fn new(words: &[Bytes], allowed: &[String], largest: u64) -> Result<Command, CallError> {
-        let name = words.first().and_then(|word| Name::new(word));
-        let Some(name) = name else { return Err(refused("the command's name is none".to_owned())) };
+        let Some(name) = Name::of(words) else {
+            return Err(refused("the command's name is none".to_owned()));
+        };
         let is_read = name.is_in(READS);
         let is_allowed = is_read || name.is_in(WRITES) || allowed.iter().any(|other| other == name.as_str());
+        let name = name.as_str();
         if !is_allowed {
-            return Err(refused(format!("`{}` is not among the commands that are allowed here", name.as_str())));
+            return Err(refused(format!("`{name}` is not among the commands that are allowed here")));
         }
-        if matches!(name.as_str(), "XREAD" | "XREADGROUP") && has_block(words) {
-            return Err(refused(format!("`{}` may not wait (`BLOCK`): the connection is shared", name.as_str())));
+        if matches!(name, "XREAD" | "XREADGROUP") && has_block(words) {
+            return Err(refused(format!("`{name}` may not wait (`BLOCK`): the connection is shared")));
         }
         let size: u64 = words.iter().map(|word| word.len() as u64 + 16).sum();
         if size > largest {
             return Err(CallError::new(Kind::Value, format!("the command is larger than {largest} bytes")));
         }
-        let is_mget = name.as_str() == "MGET" && words.len() > 1;
-        let mut frame = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0) + 16);
-        if is_mget {
-            write_words(&mut frame, &words[1..]);
-        } else {
-            write_head(&mut frame, words.len());
-            write_words(&mut frame, words);
+        if name == "MGET" && words.len() > 1 {
+            return Ok(Command::mget(&words[1..]));
         }
-        let mget_keys = is_mget.then(|| words.len() - 1);
-        Ok(Command { frame: frame.freeze(), mget_keys, is_read })
+        Ok(Command {
+            is_read,
+            ..Command::unchecked(words)
+        })
     }
+
+    /// A command of our own.
+    pub(super) fn unchecked<W: AsRef<[u8]>>(words: &[W]) -> Command {
+        let mut frame = BytesMut::with_capacity(frame_size(words));
+        write_head(&mut frame, words.len());
+        write_words(&mut frame, words);
+        Command {
+            frame: frame.freeze(),
+            mget_keys: None,
+            is_read: false,
+        }
+    }
+
+    /// Asks for these keys.
+    pub(super) fn mget(keys: &[Bytes]) -> Command {
+        let mut frame = BytesMut::with_capacity(frame_size(keys));
+        write_words(&mut frame, keys);
+        Command {
+            frame: frame.freeze(),
+            mget_keys: Some(keys.len()),
+            is_read: true,
+        }
+    }
+}
+
+/// About what words take on the wire, with their lengths and ends of lines.
+fn frame_size<W: AsRef<[u8]>>(words: &[W]) -> usize {
+    words.iter().map(|word| word.as_ref().len() + 16).sum::<usize>() + 16
 }
 
 /// `BLOCK` among the options, which end where the keys begin.
@@ -145,6 +175,11 @@ pub(super) struct Name {
 }
 
 impl Name {
+    /// The name of a command.
+    pub(super) fn of(words: &[Bytes]) -> Option<Name> {
+        words.first().and_then(|word| Name::new(word))
+    }
+
     pub(super) fn new(word: &[u8]) -> Option<Name> {
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
         if word.is_empty() || word.len() > LONGEST_NAME || !word.iter().all(is_name) {
@@ -153,7 +188,10 @@ impl Name {
         let mut letters = [0; LONGEST_NAME];
         letters[..word.len()].copy_from_slice(word);
         letters.make_ascii_uppercase();
-        Some(Name { letters, length: word.len() })
+        Some(Name {
+            letters,
+            length: word.len(),
+        })
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -174,7 +212,9 @@ mod tests {
     }
 
     fn refusal(text: &str) -> Option<String> {
-        Command::new(&words(text), &["KEYS".to_owned()], 1 << 20).err().map(|error| error.detail().to_owned())
+        Command::new(&words(text), &["KEYS".to_owned()], 1 << 20)
+            .err()
+            .map(|error| error.detail().to_owned())
     }
 
     #[test]
@@ -189,7 +229,22 @@ mod tests {
     #[test]
     fn reads_and_writes_are_safe_and_the_rest_is_not() {
         assert!(is_safe("get") && is_read("Get") && is_safe("SET") && !is_read("SET"));
-        for name in ["KEYS", "FLUSHALL", "CONFIG", "EVAL", "DEBUG", "BLPOP", "SUBSCRIBE", "MULTI", "PUBLISH", "SORT", "", "GET ", "GET\r\n", "É"] {
+        for name in [
+            "KEYS",
+            "FLUSHALL",
+            "CONFIG",
+            "EVAL",
+            "DEBUG",
+            "BLPOP",
+            "SUBSCRIBE",
+            "MULTI",
+            "PUBLISH",
+            "SORT",
+            "",
+            "GET ",
+            "GET\r\n",
+            "É",
+        ] {
             assert!(!is_safe(name) && !is_read(name), "{name}");
         }
         assert!(is_never("client") && is_never("two words") && !is_never("KEYS"));
@@ -210,7 +265,12 @@ mod tests {
 
     #[test]
     fn nothing_in_a_word_can_end_a_command() {
-        let command = Command::new(&[Bytes::from_static(b"set"), Bytes::from_static(b"a\r\n$1"), Bytes::new()], &[], 1 << 20).unwrap();
+        let command = Command::new(
+            &[Bytes::from_static(b"set"), Bytes::from_static(b"a\r\n$1"), Bytes::new()],
+            &[],
+            1 << 20,
+        )
+        .unwrap();
         assert_eq!(command.frame, "*3\r\n$3\r\nset\r\n$5\r\na\r\n$1\r\n$0\r\n\r\n");
         assert_eq!((command.mget_keys, command.is_read), (None, false));
     }

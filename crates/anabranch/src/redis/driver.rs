@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::time::Instant;
 
-use super::connect::{Connector, Opened};
+use super::connect::{Opened, Server};
 use super::link::Link;
 use super::session::{End, Session};
 use crate::policy::Backoff;
@@ -21,7 +21,7 @@ const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// A link's task. Dropped, at its end or before its beginning, it ends the link, and whoever finds that makes another one.
 pub(super) struct Driver {
     pub(super) link: Arc<Link>,
-    pub(super) connector: Arc<Connector>,
+    pub(super) server: Arc<Server>,
     pub(super) max_lifetime: Duration,
 }
 
@@ -32,7 +32,7 @@ impl Driver {
         let mut failures = 0;
         while link.wanted().await {
             link.dialing();
-            let failure = match select(pin!(self.connector.open()), pin!(link.until_closed())).await {
+            let failure = match select(pin!(self.server.open()), pin!(link.until_closed())).await {
                 Either::Left((Ok(opened), _)) => use_up(link, opened, self.max_lifetime).await,
                 Either::Left((Err(error), _)) => Some(error),
                 Either::Right(_) => return,

@@ -111,12 +111,23 @@ mod tests {
 
     #[test]
     fn strings_are_written_with_what_must_be_escaped() {
-        assert_eq!(written("a\"b\\c\n\t\r\u{1}\u{1f}é\u{7f}"), "\"a\\\"b\\\\c\\n\\t\\r\\u0001\\u001fé\u{7f}\"");
+        assert_eq!(
+            written("a\"b\\c\n\t\r\u{1}\u{1f}é\u{7f}"),
+            "\"a\\\"b\\\\c\\n\\t\\r\\u0001\\u001fé\u{7f}\""
+        );
     }
 
     #[test]
     fn base64_is_as_in_rfc_4648_section_10() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             let mut out = Vec::new();
             write_base64(&mut out, bytes.as_bytes());
             assert_eq!((out.as_slice(), out.len()), (text.as_bytes(), base64_length(bytes.len())));

@@ -48,7 +48,10 @@ enum Stage {
     Opening,
     Up,
     /// The last try failed: callers are told at once.
-    Failing { error: CallError, until: Instant },
+    Failing {
+        error: CallError,
+        until: Instant,
+    },
     Closed,
 }
 
@@ -60,6 +63,8 @@ pub(super) struct Request {
     pub(super) until: Instant,
     /// Whether it may not be joined with others.
     pub(super) is_alone: bool,
+    /// Whether it is announced with `ASKING`.
+    pub(super) is_asking: bool,
     pub(super) answer: oneshot::Sender<Answer>,
     /// Set before its first byte may leave.
     pub(super) is_sent: Arc<AtomicBool>,
@@ -75,14 +80,27 @@ pub(super) struct Answer {
 impl Request {
     /// Tells its caller, if that still waits, that it was not sent.
     fn refuse(self, error: CallError) {
-        let _caller_left = self.answer.send(Answer { result: Err(error), sent: None });
+        let _caller_left = self.answer.send(Answer {
+            result: Err(error),
+            sent: None,
+        });
     }
 }
 
 impl Link {
     pub(super) fn new(dials: Arc<AtomicU64>) -> Self {
-        let state = State { stage: Stage::Opening, waiting: VecDeque::new(), waiting_bytes: 0, asked: None };
-        Link { state: Mutex::new(state), task: AtomicWaker::new(), unanswered: AtomicUsize::new(0), dials }
+        let state = State {
+            stage: Stage::Opening,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            asked: None,
+        };
+        Link {
+            state: Mutex::new(state),
+            task: AtomicWaker::new(),
+            unanswered: AtomicUsize::new(0),
+            dials,
+        }
     }
 
     /// Hands a request over; whether the connection is up.
@@ -190,7 +208,11 @@ impl Link {
         self.task.register(cx.waker());
         let state = self.lock();
         let is_closed = matches!(state.stage, Stage::Closed);
-        if may_take && (is_closed || !state.waiting.is_empty()) { Poll::Ready(()) } else { Poll::Pending }
+        if may_take && (is_closed || !state.waiting.is_empty()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Takes the one who waited longest.
@@ -223,7 +245,10 @@ impl Link {
     /// There is no connection, and the next try comes after a rest.
     pub(super) fn failed(&self, error: &CallError, rest: Duration) {
         let until = Instant::now() + rest;
-        for request in self.enter(Stage::Failing { error: error.clone(), until }) {
+        for request in self.enter(Stage::Failing {
+            error: error.clone(),
+            until,
+        }) {
             request.refuse(error.clone().retry_in(rest));
         }
     }
@@ -234,5 +259,8 @@ impl Link {
 }
 
 fn closed() -> CallError {
-    CallError::new(Kind::Cancelled, "no connection: the client or the source is shutting down, or has too many tasks")
+    CallError::new(
+        Kind::Cancelled,
+        "no connection: the client or the source is shutting down, or has too many tasks",
+    )
 }

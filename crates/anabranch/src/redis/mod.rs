@@ -19,6 +19,8 @@
 //! [allows](RedisBuilder::allow). Several callers' MGETs that are there at the same moment are asked as one.
 //! **Values** are arguments of their own on the wire, whatever is in them. **Answers** become JSON as they come, see [`Binary`] for
 //! bytes that are no text; what is larger or deeper than allowed fails its call and is passed over, without being held in memory.
+//! **A cluster** is a URL with several hosts (`redis://a:7000,b:7000`), or with `?cluster=true`. Its map of slots is asked for in the
+//! background and redirects are followed; an MGET over several slots is asked key by key. Masters are asked, never replicas.
 //! **Failure.** A server that cannot be reached is dialled by the connection's own task, one try at a time with growing rests; calls
 //! are told at once meanwhile. A server that is silent while calls give up on it is dialled anew. Nothing in here waits beyond the
 //! deadline of its call.
@@ -28,23 +30,26 @@
 
 mod address;
 mod builder;
+mod calls;
+mod cluster;
 mod command;
 mod connect;
 mod driver;
 mod fault;
 mod json;
 mod link;
+mod node;
 mod reply;
 mod session;
+mod slots;
 mod tls;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use address::BadRedis;
@@ -52,16 +57,14 @@ pub use builder::RedisBuilder;
 pub use command::{is_read, is_safe};
 pub use reply::Binary;
 
+use self::calls::Sending;
+use self::cluster::Cluster;
 use self::command::Command;
-use self::connect::Connector;
-use self::driver::Driver;
-use self::link::{Link, Request};
-use self::reply::ReplyLimits;
-use crate::client::Timings;
-use crate::policy::{AttemptEnd, Budget, Limiter, Next, Rate, Refused, RetrySettings};
-use crate::{Attempt, CallError, CallReport, Client, Deadline, Kind, Phase};
+use self::node::Node;
+use crate::policy::{Budget, Limiter, Rate, RetrySettings};
+use crate::{CallError, CallReport, Client, Deadline};
 
-/// A Redis or Valkey server that calls go to. Cheap to clone; all clones, on all threads, share its limits. Dropping the last one
+/// A Redis or Valkey server, or a cluster of them, that calls go to. Cheap to clone; all clones, on all threads, share its limits. Dropping the last one
 /// closes its connections.
 #[derive(Clone)]
 pub struct Redis(Arc<Shared>);
@@ -69,7 +72,7 @@ pub struct Redis(Arc<Shared>);
 struct Shared {
     /// Names the source in errors.
     name: Arc<str>,
-    connector: Arc<Connector>,
+    servers: Servers,
     /// Commands, beyond the safe ones, that may be sent. In upper case.
     allowed: Vec<String>,
     in_flight: Limiter,
@@ -78,15 +81,13 @@ struct Shared {
     /// What retries may cost.
     budget: Budget,
     settings: RedisSettings,
-    max_lifetime: Duration,
     dials: Arc<AtomicU64>,
-    links: Mutex<Links>,
 }
 
-#[derive(Default)]
-struct Links {
-    by_client: Vec<(usize, Arc<Link>)>,
-    is_closed: bool,
+/// Where commands go.
+enum Servers {
+    One(Node),
+    Cluster(Arc<Cluster>),
 }
 
 /// How a command is sent. A source has one for all its calls; a call may carry its own.
@@ -108,7 +109,13 @@ pub struct RedisSettings {
 impl Default for RedisSettings {
     /// No attempt timeout, one retry after 25 to 250 ms, writes not to be sent twice, 8 MiB, bytes that are no text refused.
     fn default() -> Self {
-        RedisSettings { timeout: None, retry: RetrySettings::ONCE_MORE, idempotent: false, max_body: 8 << 20, binary: Binary::Refuse }
+        RedisSettings {
+            timeout: None,
+            retry: RetrySettings::ONCE_MORE,
+            idempotent: false,
+            max_body: 8 << 20,
+            binary: Binary::Refuse,
+        }
     }
 }
 
@@ -124,9 +131,9 @@ pub struct RedisCall<'a> {
 /// What a source holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RedisCounts {
-    /// Connections that are up, one for each client at the most.
+    /// Connections that are up, one for each client and server at the most.
     pub connections: usize,
-    /// How often the server was dialled so far.
+    /// How often servers were dialled so far.
     pub dials: u64,
     /// Calls in flight.
     pub in_flight: usize,
@@ -169,9 +176,9 @@ impl Redis {
             waiting: shared.in_flight.waiting(),
             ..RedisCounts::default()
         };
-        for (_, link) in &shared.links().by_client {
-            counts.connections += usize::from(link.is_up());
-            counts.unanswered += link.unanswered();
+        match &shared.servers {
+            Servers::One(node) => node.count(&mut counts),
+            Servers::Cluster(cluster) => cluster.count(&mut counts),
         }
         counts
     }
@@ -184,11 +191,12 @@ impl Redis {
     ///
     /// # Errors
     /// `value`: the command may not be sent, or is too large. `status`: the server refused it; the text begins with the server's
-    /// code (`WRONGTYPE`, `LOADING`, `OOM`) and never repeats a value. `decode`: a string is no UTF-8, or nested too deep. `limit`:
+    /// code (`WRONGTYPE`, `LOADING`, `OOM`), and never repeats a value. `decode`: a string is no UTF-8, or nested too deep. `limit`:
     /// all places in flight stayed taken. `connect`, `tls`, `dns`: no connection, told at once while the server is known to be
     /// down. `reset`: the connection was lost before the answer. `protocol`, `too_large`, `timeout`, `cancelled`.
     pub async fn command(&self, client: &Client, words: &[Bytes], deadline: Deadline) -> Result<Bytes, CallError> {
-        self.call(client, &RedisCall { words, settings: &self.0.settings }, deadline).await.0
+        let settings = &self.0.settings;
+        self.call(client, &RedisCall { words, settings }, deadline).await.0
     }
 
     /// Makes one call and says what it did.
@@ -199,7 +207,17 @@ impl Redis {
         let started = Instant::now();
         let mut report = CallReport::default();
         let result = match Command::new(call.words, &self.0.allowed, call.settings.max_body) {
-            Ok(command) => self.attempts(client, &command, call.settings, deadline, started, &mut report).await,
+            Ok(command) => {
+                let sending = Sending {
+                    client,
+                    words: call.words,
+                    command: &command,
+                    settings: call.settings,
+                    deadline,
+                    started,
+                };
+                self.0.attempts(sending, &mut report).await
+            }
             Err(error) => Err(error),
         };
         report.took = started.elapsed();
@@ -210,154 +228,24 @@ impl Redis {
     /// Closes the connection that belongs to this client, once it has its answers: to be done before the client is
     /// [drained](Client::drain), which otherwise waits for it until its deadline.
     pub fn release(&self, client: &Client) {
-        let owner = owner(client);
-        let released: Vec<_> = self.0.links().by_client.extract_if(.., |(other, _)| *other == owner).collect();
-        released.iter().for_each(|(_, link)| link.close());
+        match &self.0.servers {
+            Servers::One(node) => node.release(client),
+            Servers::Cluster(cluster) => cluster.release(client),
+        }
     }
 
     /// Refuses new calls, and closes the connections once they have their answers.
     pub fn close(&self) {
         self.0.close();
     }
-
-    async fn attempts(
-        &self,
-        client: &Client,
-        command: &Command,
-        settings: &RedisSettings,
-        deadline: Deadline,
-        started: Instant,
-        report: &mut CallReport,
-    ) -> Result<Bytes, CallError> {
-        let mut token = None;
-        self.0.budget.record_call();
-        loop {
-            let (result, attempt) = self.one_attempt(client, command, settings, deadline, started).await;
-            drop(token.take());
-            report.attempts.push(attempt);
-            let error = match result {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            // To find a connection again is the matter of its task; whoever has none hears so at once.
-            let may_repeat = error.kind() != Kind::Connect && (settings.idempotent || command.is_read || !error.was_sent());
-            let retry = if may_repeat { settings.retry } else { RetrySettings::NONE };
-            let made = u32::try_from(report.attempts.len()).unwrap_or(u32::MAX);
-            let Next::Again(rest) = retry.next(made, AttemptEnd::Failed(&error), deadline.left(), 1) else { return Err(error) };
-            token = self.0.budget.withdraw();
-            if token.is_none() {
-                return Err(error);
-            }
-            deadline.within(rest).wait().await;
-            if deadline.has_passed() {
-                return Err(error);
-            }
-        }
-    }
-
-    async fn one_attempt(
-        &self,
-        client: &Client,
-        command: &Command,
-        settings: &RedisSettings,
-        deadline: Deadline,
-        call_started: Instant,
-    ) -> (Result<Bytes, CallError>, Attempt) {
-        let started = Instant::now();
-        let mut timings = Timings::default();
-        let result = self.ask(client, command, settings, deadline, &mut timings).await;
-        let kind = result.as_ref().err().map(CallError::kind);
-        let attempt = Attempt { started: started.duration_since(call_started), took: started.elapsed(), endpoint: None, status: None, kind, timings };
-        (result, attempt)
-    }
-
-    /// Rate, place in flight, connection, answer. As with HTTP, the attempt's own timeout starts behind our queues.
-    async fn ask(&self, client: &Client, command: &Command, settings: &RedisSettings, deadline: Deadline, timings: &mut Timings) -> Result<Bytes, CallError> {
-        if deadline.has_passed() {
-            return Err(CallError::new(Kind::Timeout, "the deadline had passed before it could be sent"));
-        }
-        let shared = &self.0;
-        let queued = Instant::now();
-        let queue_until = deadline.within(shared.queue_wait.min(deadline.left() / 4));
-        if let Some(rate) = &shared.rate {
-            rate.acquire(queue_until).await.map_err(|refused| {
-                CallError::new(Kind::Limit, "the rate of this source is used up").in_phase(Phase::Rate).retry_in(refused.wait)
-            })?;
-            timings.rate = Some(queued.elapsed());
-        }
-        let _slot = match shared.in_flight.try_acquire() {
-            Some(slot) => slot,
-            None => {
-                let queued = Instant::now();
-                let slot = shared.in_flight.acquire(queue_until).await.map_err(|refused| shared.no_place(refused))?;
-                timings.queue = Some(queued.elapsed());
-                slot
-            }
-        };
-        let asked = Instant::now();
-        let limit = settings.timeout.map_or(deadline, |timeout| deadline.within(timeout));
-        let is_sent = Arc::new(AtomicBool::new(false));
-        let (give, answer) = oneshot::channel();
-        let max_body = usize::try_from(settings.max_body).unwrap_or(usize::MAX);
-        let limits = ReplyLimits { max_body, binary: settings.binary, with_ends: false };
-        let request = Request { command: command.clone(), limits, until: limit.instant(), is_alone: false, answer: give, is_sent: is_sent.clone() };
-        timings.reused = self.link(client).push(request)?;
-        let answer = match limit.bound(answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_task_ended)) => return Err(CallError::new(Kind::Cancelled, "the connection was ended from outside before the answer").after_send()),
-            Err(_elapsed) => return Err(timed_out(is_sent.load(Ordering::Relaxed), settings.timeout, deadline)),
-        };
-        if let Some(sent) = answer.sent {
-            timings.pool = (!timings.reused).then(|| sent.saturating_duration_since(asked));
-            timings.first_byte = Some(sent.elapsed());
-        }
-        answer.result
-    }
-
-    /// The link of a client, with a task behind it.
-    fn link(&self, client: &Client) -> Arc<Link> {
-        let shared = &self.0;
-        let owner = owner(client);
-        let mut links = shared.links();
-        let known = links.by_client.iter().find(|(other, link)| *other == owner && !link.is_closed());
-        if let Some((_, link)) = known {
-            return link.clone();
-        }
-        let link = Arc::new(Link::new(shared.dials.clone()));
-        if links.is_closed {
-            link.close();
-            return link;
-        }
-        links.by_client.retain(|(_, link)| !link.is_closed());
-        links.by_client.push((owner, link.clone()));
-        drop(links);
-        let driver = Driver { link: link.clone(), connector: shared.connector.clone(), max_lifetime: shared.max_lifetime };
-        // A refused task is dropped, and so ends the link.
-        client.background().spawn("redis connection", Deadline::never(), driver.run());
-        link
-    }
 }
 
 impl Shared {
-    fn links(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn close(&self) {
-        let mut links = self.links();
-        links.is_closed = true;
-        let closed = std::mem::take(&mut links.by_client);
-        drop(links);
-        closed.iter().for_each(|(_, link)| link.close());
-    }
-
-    fn no_place(&self, refused: Refused) -> CallError {
-        let max = self.in_flight.max();
-        let detail = match refused {
-            Refused::QueueFull => format!("all {max} places in flight are taken and the queue is full"),
-            Refused::TimedOut => format!("all {max} places in flight stayed taken"),
-        };
-        CallError::new(Kind::Limit, detail).in_phase(Phase::Queue).retry_in(Duration::from_secs(1))
+        match &self.servers {
+            Servers::One(node) => node.close(),
+            Servers::Cluster(cluster) => cluster.close(),
+        }
     }
 }
 
@@ -369,21 +257,9 @@ impl Drop for Shared {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("name", &self.0.name).field("counts", &self.counts()).finish_non_exhaustive()
+        f.debug_struct("Redis")
+            .field("name", &self.0.name)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
     }
-}
-
-fn timed_out(is_sent: bool, timeout: Option<Duration>, deadline: Deadline) -> CallError {
-    let detail = match timeout {
-        Some(timeout) if !deadline.has_passed() => format!("no answer within the timeout of {timeout:?}"),
-        _ => "no answer before the deadline".to_owned(),
-    };
-    let error = CallError::new(Kind::Timeout, detail);
-    if is_sent { error.after_send().in_phase(Phase::FirstByte) } else { error.in_phase(Phase::Pool) }
-}
-
-/// Tells clients apart. An address may be used again after its client is gone; the link that was there is closed by then, because
-/// its task has ended with the client.
-fn owner(client: &Client) -> usize {
-    std::ptr::from_ref(client.background()).addr()
 }

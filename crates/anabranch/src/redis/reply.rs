@@ -101,8 +101,20 @@ type End = Option<Result<Reply, CallError>>;
 impl Decoder {
     /// One that reads from where a reply begins; `refused` says what an error reply means.
     pub(super) fn new(refused: fn(&[u8]) -> CallError) -> Self {
-        let limits = ReplyLimits { max_body: 0, binary: Binary::Refuse, with_ends: false };
-        Decoder { limits, reply: Reply::default(), levels: Vec::new(), string: None, skip: 0, fault: None, refused }
+        let limits = ReplyLimits {
+            max_body: 0,
+            binary: Binary::Refuse,
+            with_ends: false,
+        };
+        Decoder {
+            limits,
+            reply: Reply::default(),
+            levels: Vec::new(),
+            string: None,
+            skip: 0,
+            fault: None,
+            refused,
+        }
     }
 
     /// Takes bytes from the input up to the end of a reply, or all that can be used now. The limits are those of the reply that is
@@ -149,11 +161,15 @@ impl Decoder {
             self.string = Some(string);
             return Ok(None);
         }
-        let bytes = input[..string.left].strip_suffix(b"\r\n").ok_or_else(|| fault::broken("has a string that is longer than announced"))?;
+        let bytes = input[..string.left]
+            .strip_suffix(b"\r\n")
+            .ok_or_else(|| fault::broken("has a string that is longer than announced"))?;
         let end = match string.text {
             Text::Error => self.error(bytes),
             Text::Verbatim => {
-                let text = bytes.get(4..).ok_or_else(|| fault::broken("has a verbatim string without a format"))?;
+                let text = bytes
+                    .get(4..)
+                    .ok_or_else(|| fault::broken("has a verbatim string without a format"))?;
                 self.text(text)
             }
             Text::Plain | Text::Skipped => self.text(bytes),
@@ -164,7 +180,9 @@ impl Decoder {
 
     /// One line: a whole element, or the beginning of one.
     fn line(&mut self, line: &[u8]) -> Result<End, Broken> {
-        let Some((sign, rest)) = line.split_first() else { return Err(fault::broken("has an empty line")) };
+        let Some((sign, rest)) = line.split_first() else {
+            return Err(fault::broken("has an empty line"));
+        };
         match sign {
             // These two are no elements: what follows them is what it would have been without.
             b'|' => {
@@ -209,18 +227,29 @@ impl Decoder {
             return self.fail(CallError::new(Kind::Decode, "a key of a map is a list or a map"), elements);
         }
         if self.levels.len() == MOST_LEVELS {
-            return self.fail(CallError::new(Kind::Decode, format!("the answer is nested deeper than {MOST_LEVELS}")), elements);
+            return self.fail(
+                CallError::new(Kind::Decode, format!("the answer is nested deeper than {MOST_LEVELS}")),
+                elements,
+            );
         }
         self.begin();
         self.reply.json.push(if is_map { b'{' } else { b'[' });
-        self.levels.push(Level { left: elements, is_map, is_at_key: is_map, is_empty: true });
+        self.levels.push(Level {
+            left: elements,
+            is_map,
+            is_at_key: is_map,
+            is_empty: true,
+        });
         self.ended()
     }
 
     /// A string of so many bytes is about to come.
     fn announced(&mut self, length: u64, text: Text) -> Result<End, Broken> {
         let too_long = || fault::broken("announces a string longer than any can be");
-        let left = usize::try_from(length).ok().and_then(|length| length.checked_add(2)).ok_or_else(too_long)?;
+        let left = usize::try_from(length)
+            .ok()
+            .and_then(|length| length.checked_add(2))
+            .ok_or_else(too_long)?;
         let most = if text == Text::Error { LONGEST_LINE } else { self.limits.max_body };
         if self.skip == 0 && left - 2 <= most {
             self.string = Some(Coming { left, text });
@@ -389,7 +418,8 @@ fn line_length(input: &[u8]) -> Result<Option<usize>, Broken> {
 fn count(digits: &[u8]) -> Result<u64, Broken> {
     let is_count = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(digits).ok().filter(|_| is_count);
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| fault::broken("has a length that is none"))
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| fault::broken("has a length that is none"))
 }
 
 fn pairs(count: u64) -> Result<u64, Broken> {
@@ -397,7 +427,9 @@ fn pairs(count: u64) -> Result<u64, Broken> {
 }
 
 fn more(count: u64, others: u64) -> Result<u64, Broken> {
-    count.checked_add(others).ok_or_else(|| fault::broken("announces more elements than can be counted"))
+    count
+        .checked_add(others)
+        .ok_or_else(|| fault::broken("announces more elements than can be counted"))
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ const MOST_UNANSWERED: usize = 65_536;
 const SILENCE: Duration = Duration::from_secs(2);
 /// Keys of one MGET made of several: about 100 µs of the server's time.
 const MOST_JOINED_KEYS: usize = 1_000;
+/// The largest answer to it, unless one of the several may be larger alone.
+const MOST_JOINED_BODY: usize = 16 << 20;
 /// A server that takes no writes leads to a new connection at most so often.
 const DEMOTION_AFTER: Duration = Duration::from_secs(5);
 
@@ -90,6 +92,7 @@ struct Sent {
 }
 
 enum Askers {
+    Nobody,
     One(oneshot::Sender<Answer>),
     /// Those of a joined MGET, in the order of their keys.
     Many(Vec<Request>),
@@ -132,7 +135,10 @@ impl<'a> Session<'a> {
                     }
                 }
                 Event::Silent => {
-                    self.lose(&CallError::new(Kind::Reset, "the server was silent for too long, and the connection to it was given up"));
+                    self.lose(&CallError::new(
+                        Kind::Reset,
+                        "the server was silent for too long, and the connection to it was given up",
+                    ));
                     return End::Silent;
                 }
                 Event::Lost(error) => {
@@ -160,7 +166,9 @@ impl<'a> Session<'a> {
         if self.link.poll_asked(self.may_take(), cx).is_ready() {
             return Poll::Ready(Event::Asked);
         }
-        let Some(oldest) = self.unanswered.front() else { return Poll::Pending };
+        let Some(oldest) = self.unanswered.front() else {
+            return Poll::Pending;
+        };
         ready!(alarm.poll(oldest.until.max(self.heard + SILENCE), cx));
         Poll::Ready(Event::Silent)
     }
@@ -224,7 +232,9 @@ impl<'a> Session<'a> {
                 self.send_one(request, now);
                 continue;
             };
-            let fits = joined.first().is_none_or(|first| first.limits.binary == request.limits.binary && keys + count <= MOST_JOINED_KEYS);
+            let fits = joined
+                .first()
+                .is_none_or(|first| first.limits.binary == request.limits.binary && keys + count <= MOST_JOINED_KEYS);
             if !fits {
                 self.send_joined(std::mem::take(&mut joined), now);
                 keys = 0;
@@ -236,12 +246,27 @@ impl<'a> Session<'a> {
     }
 
     fn send_one(&mut self, request: Request, now: Instant) {
+        if request.is_asking {
+            command::write_head(&mut self.outgoing, 1);
+            command::write_words(&mut self.outgoing, &["ASKING"]);
+            self.unanswered.push_back(Sent {
+                limits: request.limits,
+                until: request.until,
+                at: now,
+                askers: Askers::Nobody,
+            });
+        }
         if let Some(keys) = request.command.mget_keys {
             self.begin_mget(keys);
         }
         self.outgoing.extend_from_slice(&request.command.frame);
         let Request { limits, until, answer, .. } = request;
-        self.unanswered.push_back(Sent { limits, until, at: now, askers: Askers::One(answer) });
+        self.unanswered.push_back(Sent {
+            limits,
+            until,
+            at: now,
+            askers: Askers::One(answer),
+        });
     }
 
     /// Sends several MGETs as one; a single one as it is.
@@ -251,14 +276,24 @@ impl<'a> Session<'a> {
             return;
         }
         self.begin_mget(requests.iter().filter_map(|request| request.command.mget_keys).sum());
-        let mut limits = ReplyLimits { max_body: 0, with_ends: true, ..requests[0].limits };
-        let mut until = now;
+        let (mut together, mut largest, mut until) = (0_usize, 0, now);
         for request in &requests {
             self.outgoing.extend_from_slice(&request.command.frame);
-            limits.max_body = limits.max_body.saturating_add(request.limits.max_body);
+            together = together.saturating_add(request.limits.max_body);
+            largest = largest.max(request.limits.max_body);
             until = until.max(request.until);
         }
-        self.unanswered.push_back(Sent { limits, until, at: now, askers: Askers::Many(requests) });
+        let limits = ReplyLimits {
+            max_body: together.min(largest.max(MOST_JOINED_BODY)),
+            with_ends: true,
+            ..requests[0].limits
+        };
+        self.unanswered.push_back(Sent {
+            limits,
+            until,
+            at: now,
+            askers: Askers::Many(requests),
+        });
     }
 
     fn begin_mget(&mut self, keys: usize) {
@@ -270,7 +305,9 @@ impl<'a> Session<'a> {
     fn answer(&mut self) -> Result<(), CallError> {
         loop {
             let limits = self.unanswered.front().map(|sent| sent.limits);
-            let Some(reply) = self.decoder.read(&mut self.incoming, limits)? else { break };
+            let Some(reply) = self.decoder.read(&mut self.incoming, limits)? else {
+                break;
+            };
             let Some(sent) = self.unanswered.pop_front() else { break };
             self.deliver(sent, reply)?;
         }
@@ -287,10 +324,13 @@ impl<'a> Session<'a> {
             self.is_retired = true;
         }
         match (sent.askers, reply) {
+            (Askers::Nobody, _) => {}
             (Askers::One(asker), reply) => give(asker, reply.map(|reply| Bytes::from(reply.json)), sent.at),
             (Askers::Many(requests), Ok(reply)) => return share_out(requests, reply, sent.at),
             // One of them asked for what cannot be given; alone they fail alone.
-            (Askers::Many(requests), Err(_)) => self.again.extend(requests.into_iter().map(|request| Request { is_alone: true, ..request })),
+            (Askers::Many(requests), Err(_)) => self
+                .again
+                .extend(requests.into_iter().map(|request| Request { is_alone: true, ..request })),
         }
         Ok(())
     }
@@ -300,6 +340,7 @@ impl<'a> Session<'a> {
         let at = self.heard;
         for sent in self.unanswered.drain(..) {
             let asked = match sent.askers {
+                Askers::Nobody => Vec::new(),
                 Askers::One(asker) => vec![asker],
                 Askers::Many(requests) => requests.into_iter().map(|request| request.answer).collect(),
             };
@@ -332,7 +373,10 @@ fn share_out(requests: Vec<Request>, reply: Reply, sent: Instant) -> Result<(), 
         (first, start) = (first + count, end + 1);
         let max_body = request.limits.max_body;
         let result = if elements.len() + 2 > max_body {
-            Err(CallError::new(Kind::TooLarge, format!("the answer is larger than {max_body} bytes")))
+            Err(CallError::new(
+                Kind::TooLarge,
+                format!("the answer is larger than {max_body} bytes"),
+            ))
         } else {
             let mut json = Vec::with_capacity(elements.len() + 2);
             json.push(b'[');

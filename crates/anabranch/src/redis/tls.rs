@@ -12,20 +12,44 @@ use tokio_rustls::TlsConnector;
 use crate::client::{Roots, Stream, TlsSettings};
 use crate::{CallError, Kind, Phase};
 
-/// TLS to one host, prepared once.
+/// Whom we trust and who we are, prepared once for all servers of a source.
+#[derive(Clone)]
+pub(super) struct Trust {
+    connector: TlsConnector,
+    /// The name that every server has to have, where it is not its host.
+    name: Option<ServerName<'static>>,
+}
+
+/// TLS to one host.
 #[derive(Clone)]
 pub(super) struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl Tls {
-    pub(super) fn new(settings: &TlsSettings, host: &str) -> Result<Self, String> {
-        let name = settings.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` cannot be a server name"))?;
-        Ok(Tls { connector: TlsConnector::from(Arc::new(config(settings)?)), name })
+impl Trust {
+    pub(super) fn new(settings: &TlsSettings) -> Result<Self, String> {
+        let name = settings.server_name.as_deref().map(server_name).transpose()?;
+        Ok(Trust {
+            connector: TlsConnector::from(Arc::new(config(settings)?)),
+            name,
+        })
     }
 
+    pub(super) fn host(&self, host: &str) -> Result<Tls, String> {
+        let name = self.name.clone().map_or_else(|| server_name(host), Ok)?;
+        Ok(Tls {
+            connector: self.connector.clone(),
+            name,
+        })
+    }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` cannot be a server name"))
+}
+
+impl Tls {
     /// Shakes hands. The caller bounds it.
     pub(super) async fn connect(&self, stream: Stream) -> Result<Stream, CallError> {
         match self.connector.connect(self.name.clone(), stream).await {
@@ -39,7 +63,9 @@ impl Tls {
 fn handshake_failed(error: io::Error) -> CallError {
     let is_tls = error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>());
     let kind = if is_tls { Kind::Tls } else { Kind::Connect };
-    CallError::new(kind, format!("the TLS handshake failed: {error}")).in_phase(Phase::Tls).caused_by(error)
+    CallError::new(kind, format!("the TLS handshake failed: {error}"))
+        .in_phase(Phase::Tls)
+        .caused_by(error)
 }
 
 fn config(settings: &TlsSettings) -> Result<ClientConfig, String> {
@@ -53,7 +79,9 @@ fn config(settings: &TlsSettings) -> Result<ClientConfig, String> {
         Some(certificate) => {
             let chain = certificates(&certificate.chain, "client certificate")?;
             let key = PrivateKeyDer::from_pem_slice(&certificate.key).map_err(|error| format!("the client key cannot be read: {error}"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate cannot be used: {error}"))
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| format!("the client certificate cannot be used: {error}"))
         }
     }
 }
@@ -69,7 +97,9 @@ fn roots(roots: &Roots) -> Result<RootCertStore, String> {
         }
         Roots::Pem(pem) => {
             for certificate in certificates(pem, "CA certificate")? {
-                store.add(certificate).map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
+                store
+                    .add(certificate)
+                    .map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
             }
         }
     }
@@ -80,7 +110,9 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = certificates.map_err(|error| format!("the {what} cannot be read: {error}"))?;
     if certificates.is_empty() {
-        return Err(format!("the {what} cannot be read: expected at least one `-----BEGIN CERTIFICATE-----`"));
+        return Err(format!(
+            "the {what} cannot be read: expected at least one `-----BEGIN CERTIFICATE-----`"
+        ));
     }
     Ok(certificates)
 }

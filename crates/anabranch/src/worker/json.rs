@@ -29,9 +29,16 @@ enum Expects {
     Colon,
     /// A comma or the end of the container; behind the outermost value nothing.
     More,
-    Text { is_key: bool },
-    Escaped { is_key: bool },
-    Hex { is_key: bool, left: u8 },
+    Text {
+        is_key: bool,
+    },
+    Escaped {
+        is_key: bool,
+    },
+    Hex {
+        is_key: bool,
+        left: u8,
+    },
     /// What is left of `true`, `false`, `null`.
     Word(&'static [u8]),
     Number(Number),
@@ -55,7 +62,13 @@ pub(super) type Fault = &'static str;
 
 impl Check {
     pub(super) fn new() -> Self {
-        Check { expects: Expects::Value, objects: 0, depth: 0, followed: 0, utf8: 0 }
+        Check {
+            expects: Expects::Value,
+            objects: 0,
+            depth: 0,
+            followed: 0,
+            utf8: 0,
+        }
     }
 
     /// Looks at what has been added to the line since the last time.
@@ -82,7 +95,11 @@ impl Check {
             Expects::Number(at) => at.may_end(),
             _ => false,
         };
-        if is_whole && self.depth == 0 && self.utf8 == line.len() { Ok(()) } else { Err("a value that is cut off") }
+        if is_whole && self.depth == 0 && self.utf8 == line.len() {
+            Ok(())
+        } else {
+            Err("a value that is cut off")
+        }
     }
 
     fn follow_utf8(&mut self, line: &[u8]) -> Result<(), Fault> {
@@ -231,8 +248,21 @@ mod tests {
     fn values_are_values_however_they_are_cut() {
         let deep = ["[".repeat(64), "]".repeat(64)].concat();
         for line in [
-            "1", "-0", "0.5e-10", "1E+5", "\"\"", "\"a\\u00e9\\\"\u{e9}\u{1f600}\"", "true", " false ", "null\r", "[]", "{}", "[1,[2,{}],\"3\"]",
-            "{\"a\":{\"b\":[null,-1.25]},\"a\":0}", "\t[ 1 , 2 ]\r", &deep,
+            "1",
+            "-0",
+            "0.5e-10",
+            "1E+5",
+            "\"\"",
+            "\"a\\u00e9\\\"\u{e9}\u{1f600}\"",
+            "true",
+            " false ",
+            "null\r",
+            "[]",
+            "{}",
+            "[1,[2,{}],\"3\"]",
+            "{\"a\":{\"b\":[null,-1.25]},\"a\":0}",
+            "\t[ 1 , 2 ]\r",
+            &deep,
         ] {
             for piece in 1..9 {
                 assert_eq!(check(line.as_bytes(), piece), Ok(()), "{line}");
@@ -244,8 +274,36 @@ mod tests {
     fn what_is_no_value_is_seen_however_it_is_cut() {
         let deep = "[".repeat(65);
         let lines: [&[u8]; 30] = [
-            b"", b" ", b"hello", b"nul", b"nulll", b"01", b"-", b"1.", b".5", b"1e", b"+1", b"NaN", b"Infinity", b"'a'", b"\"a", b"\"\\x\"", b"\"\\u12g4\"",
-            b"\"\x01\"", b"\"\xff\"", b"\"\xc3", b"\xef\xbb\xbf1", b"[1", b"[1,]", b"[,]", b"{\"a\"}", b"{\"a\":1,}", b"{1:2}", b"[}", b"1 2", deep.as_bytes(),
+            b"",
+            b" ",
+            b"hello",
+            b"nul",
+            b"nulll",
+            b"01",
+            b"-",
+            b"1.",
+            b".5",
+            b"1e",
+            b"+1",
+            b"NaN",
+            b"Infinity",
+            b"'a'",
+            b"\"a",
+            b"\"\\x\"",
+            b"\"\\u12g4\"",
+            b"\"\x01\"",
+            b"\"\xff\"",
+            b"\"\xc3",
+            b"\xef\xbb\xbf1",
+            b"[1",
+            b"[1,]",
+            b"[,]",
+            b"{\"a\"}",
+            b"{\"a\":1,}",
+            b"{1:2}",
+            b"[}",
+            b"1 2",
+            deep.as_bytes(),
         ];
         for line in lines {
             for piece in 1..9 {

@@ -55,7 +55,12 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Lines { reader, buffer: BytesMut::new(), searched: 0, check: Check::new() }
+        Lines {
+            reader,
+            buffer: BytesMut::new(),
+            searched: 0,
+            check: Check::new(),
+        }
     }
 
     /// The next line, of at most `max` bytes. After an error there is nothing more to be had.
@@ -65,7 +70,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 return Ok(line);
             }
             if self.read().await == 0 {
-                return Err(NoLine::Ended { is_partial: !self.buffer.is_empty() });
+                return Err(NoLine::Ended {
+                    is_partial: !self.buffer.is_empty(),
+                });
             }
         }
     }
@@ -91,7 +98,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
     /// The line at the front of the buffer, if it is whole.
     fn take(&mut self, max: usize) -> Result<Option<Line>, NoLine> {
-        let newline = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n').map(|at| self.searched + at);
+        let newline = self.buffer[self.searched..]
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .map(|at| self.searched + at);
         let length = newline.unwrap_or(self.buffer.len());
         let line = &self.buffer[..length];
         let is_word = line.first() == Some(&b'!');
@@ -125,7 +135,9 @@ fn word(line: &[u8]) -> Result<Line, NoLine> {
     let (word, reason) = text.trim_end().split_once(' ').unwrap_or((text.trim_end(), ""));
     match word {
         "ready" => Ok(Line::Ready),
-        "failed" => Ok(Line::Failed(reason.chars().filter(|letter| !letter.is_control()).take(REASON_LETTERS).collect())),
+        "failed" => Ok(Line::Failed(
+            reason.chars().filter(|letter| !letter.is_control()).take(REASON_LETTERS).collect(),
+        )),
         _ => Err(NoLine::Garbage("a word of the protocol other than `!ready` and `!failed`")),
     }
 }
@@ -203,10 +215,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_reason_is_short_and_printable() {
-        assert_eq!(lines(&[b"!failed ValueError\n"]).await[0], Ok(Line::Failed("ValueError".to_owned())));
+        assert_eq!(
+            lines(&[b"!failed ValueError\n"]).await[0],
+            Ok(Line::Failed("ValueError".to_owned()))
+        );
         assert_eq!(lines(&[b"!failed\n"]).await[0], Ok(Line::Failed(String::new())));
         let long = format!("!failed a\u{7}{}\n", "b".repeat(500));
-        let Ok(Line::Failed(reason)) = &lines(&[long.as_bytes()]).await[0] else { panic!("a reason") };
+        let Ok(Line::Failed(reason)) = &lines(&[long.as_bytes()]).await[0] else {
+            panic!("a reason")
+        };
         assert_eq!(*reason, format!("a{}", "b".repeat(99)));
     }
 }

@@ -65,7 +65,9 @@ impl fmt::Display for WorkerNote<'_> {
             WorkerNote::Started { process } => write!(f, "process {process} was started"),
             WorkerNote::Said { process, line } => write!(f, "process {process}: {line}"),
             WorkerNote::LeftOut { process, lines } => write!(f, "process {process}: {lines} more lines were left out"),
-            WorkerNote::Ended { process, why, rest } => write!(f, "process {process} {why}; the next one starts in {} ms", rest.as_millis()),
+            WorkerNote::Ended { process, why, rest } => {
+                write!(f, "process {process} {why}; the next one starts in {} ms", rest.as_millis())
+            }
             WorkerNote::NotStarted { why, rest } => write!(f, "no process was started: {why}; the next try is in {} ms", rest.as_millis()),
         }
     }
@@ -115,14 +117,22 @@ struct Second {
 
 impl Second {
     fn new() -> Self {
-        Second { began: Instant::now(), lines: 0, left_out: 0, bytes: 0 }
+        Second {
+            began: Instant::now(),
+            lines: 0,
+            left_out: 0,
+            bytes: 0,
+        }
     }
 
     fn line(&mut self, process: u32, line: &mut Vec<u8>, tell: &impl Fn(&WorkerNote<'_>)) {
         self.lines += 1;
         if self.lines <= LINES_A_SECOND {
             let text = String::from_utf8_lossy(line);
-            tell(&WorkerNote::Said { process, line: text.trim_end() });
+            tell(&WorkerNote::Said {
+                process,
+                line: text.trim_end(),
+            });
         } else {
             self.left_out += 1;
         }
@@ -131,7 +141,10 @@ impl Second {
 
     fn end(&mut self, process: u32, tell: &impl Fn(&WorkerNote<'_>)) {
         if self.left_out > 0 {
-            tell(&WorkerNote::LeftOut { process, lines: self.left_out });
+            tell(&WorkerNote::LeftOut {
+                process,
+                lines: self.left_out,
+            });
         }
         *self = Second::new();
     }

@@ -679,6 +679,23 @@ fn idle_connections_are_left_before_the_server_closes_them() {
 }
 
 #[test]
+fn connections_may_live_and_idle_without_end() {
+    check(async |codec| {
+        let mut network = Network::new(&[ms(0)]);
+        let client = network.client.clone();
+        let endpoint = endpoint_with(codec, |settings| {
+            (settings.max_lifetime, settings.idle_timeout) = (Duration::MAX, Duration::MAX)
+        });
+        tokio::spawn(async move { serve(network.accept().await, HELLO).await });
+        for round in 0..3 {
+            let (result, timings) = send(&client, &endpoint, &Request::get("/").unwrap(), WireLimits::default()).await;
+            assert!(result.is_ok() && timings.reused == (round > 0));
+            sleep(Duration::from_secs(24 * 3600)).await;
+        }
+    });
+}
+
+#[test]
 fn an_old_connection_gets_no_more_exchanges() {
     check(async |codec| {
         let mut network = Network::new(&[ms(0)]);

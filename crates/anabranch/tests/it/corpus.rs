@@ -3,6 +3,7 @@
 //! the connection, where hyper does. The other way round is a fault.
 
 mod both;
+mod fragments;
 mod status_lines;
 mod interim;
 mod headers;
@@ -49,7 +50,7 @@ fn case(name: &'static str, answer: impl Into<Vec<u8>>) -> Case {
 }
 
 impl Case {
-    fn to_head(mut self) -> Self {
+    fn for_head(mut self) -> Self {
         self.method = Method::HEAD;
         self
     }
@@ -227,6 +228,32 @@ fn in_pieces(mut answer: &[u8], random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
         answer = rest;
     }
     pieces
+}
+
+/// As the fuzz target does it, but the same ones each time, and few.
+#[test]
+fn answers_put_together_at_random_are_taken_alike_or_refused_by_ours() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut wrong = Vec::new();
+    for _ in 0..4000 {
+        let choices: Vec<u8> = (0..random.usize(1..9)).map(|_| random.u8(..)).collect();
+        let answer = fragments::put_together(&choices);
+        let method = if random.u8(..) < 32 { Method::HEAD } else { Method::GET };
+        let script = Script {
+            method,
+            pieces: in_pieces(&answer, &mut random),
+            closes: random.bool(),
+        };
+        let ours = paused(ask(Codec::Own, script.clone()));
+        let hypers = paused(ask(Codec::Hyper, script));
+        if let Err(what) = as_strict(&ours, &hypers) {
+            wrong.push(format!(
+                "{what}: {:?}\n  ours: {ours:?}\n  hyper's: {hypers:?}",
+                String::from_utf8_lossy(&answer)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{} answers:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

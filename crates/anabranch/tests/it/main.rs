@@ -1,5 +1,8 @@
 //! Tests of the engine through its public face, on a clock that stands still unless a test says otherwise.
-#![expect(clippy::disallowed_methods, reason = "tests play the peers and the callers: they spawn, and sleep on the paused clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests play the peers and the callers: they spawn, and sleep on the paused clock"
+)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod cancel;
@@ -9,6 +12,8 @@ mod gathering;
 mod scope;
 mod background;
 mod compute;
+#[cfg(unix)]
+mod worker;
 mod client;
 mod corpus;
 mod client_http2;

@@ -1,6 +1,7 @@
 //! Redis as a source: against a real server over real sockets, and against a scripted peer in memory on a clock that stands still.
 
 mod answers;
+mod cluster;
 mod peer;
 mod outage;
 mod sharing;

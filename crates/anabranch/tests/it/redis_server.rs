@@ -38,7 +38,12 @@ impl RedisServer {
         }
         let folder = TempDir::with_prefix("anabranch-redis-").unwrap();
         let port = free_port();
-        let mut server = RedisServer { folder, port, settings: settings.iter().map(ToString::to_string).collect(), process: None };
+        let mut server = RedisServer {
+            folder,
+            port,
+            settings: settings.iter().map(ToString::to_string).collect(),
+            process: None,
+        };
         server.resume();
         Some(server)
     }
@@ -71,8 +76,22 @@ impl RedisServer {
     pub(crate) fn resume(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = Command::new("redis-server");
-        command.args(["--bind", HOST, "--port", &self.port.to_string(), "--unixsocket", "redis.sock", "--save", "", "--appendonly", "no"]);
-        command.args(["--enable-debug-command", "yes"]).args(&self.settings).current_dir(self.folder.path());
+        command.args([
+            "--bind",
+            HOST,
+            "--port",
+            &self.port.to_string(),
+            "--unixsocket",
+            "redis.sock",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
+        command
+            .args(["--enable-debug-command", "yes"])
+            .args(&self.settings)
+            .current_dir(self.folder.path());
         let process = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
         self.process = Some(process.unwrap_or_else(|error| {
             panic!("this test needs `redis-server` ({error}); install it, or set ANABRANCH_TEST_QUICK=1 to go without")
@@ -81,7 +100,11 @@ impl RedisServer {
         while !self.answers() {
             let ended = self.process.as_mut().and_then(|process| process.try_wait().unwrap());
             let said = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none() && started.elapsed() < PATIENCE, "redis-server does not start: {}", said());
+            assert!(
+                ended.is_none() && started.elapsed() < PATIENCE,
+                "redis-server does not start: {}",
+                said()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -107,16 +130,34 @@ impl RedisServer {
         stream.write_all(b"QUIT\r\n").unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer).trim_end_matches("+OK\r\n").to_owned()
+        let answer = String::from_utf8_lossy(&answer);
+        answer.strip_suffix("+OK\r\n").unwrap_or(&answer).to_owned()
+    }
+
+    /// The same for what has to succeed.
+    pub(crate) fn must(&self, words: &[&str]) {
+        let answer = self.ask(words);
+        assert!(!answer.starts_with('-'), "{words:?}: {answer}");
+    }
+
+    /// What an option of its command line was set to.
+    fn setting(&self, name: &str) -> &str {
+        let at = self.settings.iter().position(|setting| setting == name);
+        at.and_then(|at| self.settings.get(at + 1)).expect("it was set")
     }
 
     /// How many connections of ours it has.
     pub(crate) fn connections(&self) -> usize {
-        self.ask(&["CLIENT", "LIST"]).lines().filter(|line| line.contains("name=anabranch ")).count()
+        self.ask(&["CLIENT", "LIST"])
+            .lines()
+            .filter(|line| line.contains("name=anabranch "))
+            .count()
     }
 
     fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect((HOST, self.port)) else { return self.speaks_tls() };
+        let Ok(mut stream) = TcpStream::connect((HOST, self.port)) else {
+            return self.speaks_tls();
+        };
         let mut answer = [0; 5];
         let is_asked = stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok();
         // A server with a password says so.
@@ -132,6 +173,86 @@ impl RedisServer {
         let process = self.process.as_ref().expect("it runs");
         let done = Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap();
         assert!(done.success());
+    }
+}
+
+/// Masters that share the slots evenly, without replicas.
+pub(crate) struct RedisCluster {
+    pub(crate) servers: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// So many masters; None where it is not to be tested with.
+    pub(crate) fn start(count: u16) -> Option<RedisCluster> {
+        let mut servers = Vec::new();
+        for _ in 0..count {
+            // Its port for the others; the usual one, 10,000 above, may be none.
+            let bus = free_port().to_string();
+            let clustered = [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                "1000",
+                "--cluster-port",
+                &bus,
+                "--cluster-announce-ip",
+                HOST,
+            ];
+            servers.push(RedisServer::start_with(&clustered)?);
+        }
+        let cluster = RedisCluster { servers };
+        let first = &cluster.servers[0];
+        for (index, server) in (0..count).zip(&cluster.servers) {
+            let (from, to) = (cluster.first_slot(index), cluster.first_slot(index + 1) - 1);
+            server.must(&["CLUSTER", "ADDSLOTSRANGE", &from.to_string(), &to.to_string()]);
+            server.must(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+            server.must(&["CLUSTER", "MEET", HOST, &first.port.to_string(), first.setting("--cluster-port")]);
+        }
+        cluster.wait_until_it_is_well();
+        Some(cluster)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let hosts: Vec<String> = self.servers.iter().map(|server| format!("{HOST}:{}", server.port)).collect();
+        format!("redis://{}", hosts.join(","))
+    }
+
+    /// Waits until every server knows every other and serves.
+    pub(crate) fn wait_until_it_is_well(&self) {
+        let started = Instant::now();
+        let known = format!("cluster_known_nodes:{}\r", self.servers.len());
+        let is_well = |server: &RedisServer| {
+            let info = server.ask(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains(&known)
+        };
+        while !self.servers.iter().all(is_well) {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the cluster does not come up: {}",
+                self.servers[0].ask(&["CLUSTER", "INFO"])
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Which server has a slot, as it was at the beginning.
+    pub(crate) fn owner(&self, slot: u16) -> usize {
+        let count = u16::try_from(self.servers.len()).unwrap();
+        usize::from((0..count).rev().find(|index| self.first_slot(*index) <= slot).unwrap())
+    }
+
+    /// The slot of a key, as a server sees it.
+    pub(crate) fn slot(&self, key: &str) -> u16 {
+        self.servers[0]
+            .ask(&["CLUSTER", "KEYSLOT", key])
+            .trim_matches([':', '\r', '\n'])
+            .parse()
+            .unwrap()
+    }
+
+    fn first_slot(&self, index: u16) -> u16 {
+        let count = u32::try_from(self.servers.len()).unwrap();
+        u16::try_from(u32::from(index) * 16_384 / count).unwrap()
     }
 }
 

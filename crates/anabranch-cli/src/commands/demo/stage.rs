@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anabranch::{Client, Deadline};
+use anabranch::{Client, Compute, ComputeSettings, Deadline};
 use anabranch_gateway::config::MapLookup;
 use anabranch_gateway::gateway::CoreOptions;
 use anabranch_gateway::plan::{Action, CallPlan, RoutePlan};
@@ -55,7 +55,8 @@ impl Stage {
         }
         let plan = compile("gateway.yaml", GATEWAY, &lookup).map_err(Failure::failed)?;
         let gateway = Gateway::build(plan).map_err(Failure::failed)?;
-        let core = Core::new(gateway.clone(), Client::new(), CoreOptions { dev: true, trace: false });
+        let options = CoreOptions { dev: true, trace: false };
+        let core = Core::with_compute(gateway.clone(), Client::new(), options, Compute::new(ComputeSettings::default()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(Failure::environment)?;
         listener.set_nonblocking(true).map_err(Failure::environment)?;
         let url = format!("http://{}", listener.local_addr().map_err(Failure::environment)?);

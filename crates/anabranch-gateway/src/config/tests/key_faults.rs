@@ -49,7 +49,7 @@ sources:
          4:62 `http` cannot be `3` (expected `auto`, `1.1` or `2`)
          4:71 `wire` cannot be `tcp` (expected `own` or `hyper`)
          4:76 unknown key `breaker`: not built yet (this version does not know it)
-         5:3 source `none` has no `url` (expected `url: http://host:port`, or a list of them)
+         5:3 source `none` has no `url` (expected `url: http://host:port`, or a list of them; `postgres:` or `redis:` for a database)
          5:18 `queue` cannot be `1.5` (expected a whole number from 0 to 1000000)
          5:35 `queue_wait` cannot be `1` (expected a duration with its unit `ms`, `s`, `m`, `h` or `d`: write `1s` or `1ms`)
          6:27 an item of `url` cannot be `5` (expected text: quote it, or use `|`)
@@ -58,7 +58,7 @@ sources:
          6:71 header `X` cannot be `5` (expected text: quote it, or use `|`)
          6:77 nothing but values read at load can stand here (expected `$env.NAME` or `$file.PATH`; a dollar is `$$`)
          6:93 `timeout` cannot be `0s` (expected a duration above 0)
-         7:9 unknown key `postgres`: not built yet (this version does not know it)",
+         7:19 environment variable `PG` is not set",
     );
 }
 
@@ -88,7 +88,7 @@ routes:
     calls: [a]
   GET /r1: { reply: {}, calls: { a: shop / } }
   GET /r2: { reply: { merge: a }, calls: { a: shop / } }
-  GET /r3: { reply: { jq: . }, calls: { a: shop / } }
+  GET /r3: { reply: { jq: [.] }, calls: { a: shop / } }
 ";
     check(
         text,
@@ -112,20 +112,19 @@ routes:
          15:13 `errors` cannot be `keep` (expected `pass`)
          16:14 `account` cannot be `bdy` (expected `header` or `body`)
          17:13 `timing` cannot be `yes` (expected `true` or `false`)
-         18:23 `only` and `merge` in one `reply` (expected exactly one of `only`, `value` or `merge`)
-         18:35 unknown key `jq`: not built yet (this version does not know it)
+         18:23 `only` and `merge` in one `reply` (expected exactly one of `only`, `value`, `merge` or `jq`)
          19:5 unknown key `stream`: not built yet (this version does not know it)
          20:5 unknown key `timeout` in a route (it belongs to `defaults` or a source or a call)
          21:12 `calls` cannot be a list (expected a mapping of calls such as `user: shop /users/$id`)
-         22:21 `reply` says nothing (expected one of `only`, `value` or `merge`)
+         22:21 `reply` says nothing (expected one of `only`, `value`, `merge` or `jq`)
          23:30 `merge` cannot be `a` (expected a list: write `[a]`)
-         24:23 unknown key `jq`: not built yet (this version does not know it)",
+         24:27 `jq` cannot be a list (expected text: quote it, or use `|`)",
     );
 }
 
 #[test]
 fn a_call_says_of_each_key_what_it_expected() {
-    const ONE: &str = "expected exactly one of `get`, `head`, `post`, `put`, `patch`, `delete` or `value`";
+    const ONE: &str = "expected exactly one of `get`, `head`, `post`, `put`, `patch`, `delete`, `sql`, `redis` or `value`";
     const FORMS: &str = "expected a text `source /path`, or a mapping with a key such as `get:`";
     check_call("[shop, /x]", &format!("4:10 call `c` cannot be a list ({FORMS})"));
     check_call("", &format!("4:7 call `c` has no value ({FORMS})"));
@@ -135,8 +134,8 @@ fn a_call_says_of_each_key_what_it_expected() {
     );
     check_call("{ timeout: 1s }", &format!("4:7 call `c` does nothing ({ONE})"));
     check_call(
-        "{ sql: db, select: x }",
-        "4:12 unknown key `sql`: not built yet (this version does not know it)\n4:21 unknown key `select`: not built yet (this version does not know it)",
+        "{ run: score, as: text }",
+        "4:12 unknown key `run`: not built yet (this version does not know it)\n4:24 unknown key `as`: not built yet (this version does not know it)",
     );
     check_call(
         "{ value: 1, timeout: 1s }",

@@ -17,7 +17,7 @@ routes:
     deadline: 2.5
     need: activity
     calls:
-      activity: { get: größe /x, cache: 1m }
+      activity: { get: größe /x, hedge: 1m }
       prices:   { gte: shop /y }
       über:
   POST /x: { calls: { \"日本\": { post: shop /x, retry: -1 } } }
@@ -31,7 +31,7 @@ routes:
         (5, 39, "`rate` cannot be `200`"),
         (8, 15, "`deadline` cannot be `2.5`"),
         (9, 11, "`need` cannot be `activity`"),
-        (11, 34, "unknown key `cache`: not built yet"),
+        (11, 34, "unknown key `hedge`: not built yet"),
         (12, 7, "call `prices` does nothing"),
         (12, 19, "unknown key `gte`"),
         (13, 7, "call `über` has no value"),

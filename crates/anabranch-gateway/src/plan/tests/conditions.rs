@@ -56,27 +56,54 @@ fn what_a_condition_does_not_understand_is_said() {
             expected,
         );
     };
-    says(
-        "$a | length > 1",
-        "`length`: `length` is not understood here (a condition is made of",
-    );
-    says("$a + 1", "`+`: `+` is not understood here");
-    says("$a == ", "the condition ends too early");
+    says("$a == ", "the program ends too early (expected a value or a filter)");
     says("", "the condition ends too early");
-    says("($a", "the condition ends too early");
+    says("($a", "`(`: `(` is never closed (expected `)`)");
     says("$a)", "`)` is not understood here");
     says("$a $a", "`$a` is not understood here");
     says("true", "`true`: this is always the same");
-    says("not", "`not` is not understood here");
+    says("not", "`not`: this is always the same");
+    says("1 + 1 == 2", "`1 + 1 == 2`: this is always the same");
     says("$a = 1", "`=` is not understood here");
+    says("$a | lenght > 1", "`lenght`: unknown filter `lenght` (did you mean `length`?)");
+    says("$a | any(.x == $b)", "`$b`: unknown name `$b`");
+    says(
+        "any($a[]; env.HOME)",
+        "`env`: unknown filter `env` (programs do not see the environment)",
+    );
     says("1 < $a < 3", "`<` is not understood here");
-    says("($a) == 1", "conditions in parentheses cannot be compared");
     says("$a[].x", "`$a[].x` gives many values, and a condition takes one");
     says("$b", "unknown name `$b`");
-    says("$a == \"x", "`\"x` is not understood here");
-    says("$a == 1-2", "`1-2` is not understood here");
-    says("$a == [1]", "`[` is not understood here");
+    says("$a == \"x", "`\"`: `\"` is never closed");
     says("ü", "`ü` is not understood here");
-    says(&format!("{}$a{}", "(".repeat(65), ")".repeat(65)), "more than 64 parentheses");
+    says(
+        &format!("{}$a{}", "(".repeat(251), ")".repeat(251)),
+        "more than 250 brackets inside one another",
+    );
     condition(&format!("{}$a{}", "(".repeat(64), ")".repeat(64)));
+}
+
+#[test]
+fn what_is_not_of_the_small_language_is_a_program() {
+    for written in [
+        "$a | length > 1",
+        "$a + 1 > $page",
+        "($a) == 1",
+        "$a == 1-2",
+        "$a == [1]",
+        "any($a[]; .x == $lang)",
+        "$a as $b | $b.x",
+        "$header[\"x-beta\"] | test(\"^b\")",
+        "$a[]? // false",
+        &format!("{}$a{}", "(".repeat(65), ")".repeat(65)),
+    ] {
+        let text = written.replace('\'', "''");
+        let plan = plan(&with_calls(&format!(
+            "      a: shop /a\n      c: {{ get: shop /, when: '{text}' }}\n"
+        )));
+        let call = &plan.routes[0].calls[1];
+        assert!(call.when.is_none() && call.when_program.is_some(), "{written}");
+        let waits = usize::from(written.contains("$a"));
+        assert_eq!(call.waits.len(), waits, "{written}");
+    }
 }

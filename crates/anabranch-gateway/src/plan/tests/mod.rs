@@ -7,6 +7,10 @@ mod params;
 mod sent;
 mod conditions;
 mod sources;
+#[cfg(feature = "postgres")]
+mod sql;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -71,7 +75,7 @@ fn call(text: &str) -> CallPlan {
 fn http(text: &str) -> HttpAction {
     match call(text).action {
         Action::Http(action) => action,
-        Action::Value(_) => panic!("`{text}` sends nothing"),
+        _ => panic!("`{text}` sends no HTTP request"),
     }
 }
 
@@ -145,7 +149,7 @@ fn the_activity_page_compiles() {
     // Authorization goes to `user` alone, the plain header to all.
     let passed = |name: &str| match &route.calls.iter().find(|call| &*call.name == name).unwrap().action {
         Action::Http(action) => action.pass.clone(),
-        Action::Value(_) => Vec::new(),
+        _ => Vec::new(),
     };
     assert_eq!((passed("cart"), passed("rank")), (vec![0, 1], vec![1]));
 }

@@ -86,3 +86,19 @@ fn a_broken_call_makes_no_second_fault_elsewhere() {
     let faults = faults(&text);
     assert!(!faults.contains("nobody would see"), "{faults}");
 }
+
+#[cfg(not(any(feature = "postgres", feature = "redis")))]
+#[test]
+fn a_program_without_databases_says_so() {
+    for (kind, url, call) in [
+        ("postgres", "postgres://app:pw@h/d", "{ sql: x, select: select 1 }"),
+        ("redis", "redis://h", "{ redis: x GET a }"),
+    ] {
+        check_fault(
+            &format!("sources:\n  x: {{ {kind}: '{url}' }}\nroutes:\n  GET /:\n    calls:\n      c: {call}\n"),
+            &format!(
+                "`'{url}'`: this program was built without the feature `{kind}` (a program built with it: `cargo build --release --features {kind}`)"
+            ),
+        );
+    }
+}

@@ -12,7 +12,7 @@ use jaq_core::compile::{Undefined, Filter};
 use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
 use jaq_core::load::parse::{self, Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
-use jaq_core::path::{Opt, Part};
+use jaq_core::path::Opt;
 
 use super::engine::{self, Engine};
 use super::names::{self, looks_at_input};
@@ -47,6 +47,8 @@ pub(super) struct Compiled {
     pub(super) variables: Vec<FreeVariable>,
     /// Whether it may look at its input.
     pub(super) looks_at_input: bool,
+    /// The keys of its input whose items it takes.
+    pub(super) items_of_input: Vec<String>,
 }
 
 /// `.a[0].b` or `$name.a[0].b`.
@@ -56,14 +58,42 @@ pub(super) struct Path {
     pub(super) hops: Vec<Hop>,
 }
 
-/// A variable that somebody else must bind.
+/// What is known of a program that does not compile.
 #[derive(Clone, Debug)]
-pub(super) struct FreeVariable {
-    pub(super) name: String,
-    /// Where it stands, first use first.
-    pub(super) places: Vec<Range<usize>>,
-    /// The keys that are asked of it, where nothing else ever is.
-    pub(super) keys: Option<Vec<(String, Range<usize>)>>,
+pub(crate) struct Broken {
+    /// What is wrong with it; never nothing.
+    pub(crate) faults: Vec<ProgramFault>,
+    /// Its free variables, as far as it could be read.
+    pub(crate) variables: Vec<FreeVariable>,
+}
+
+impl From<Vec<ProgramFault>> for Broken {
+    fn from(faults: Vec<ProgramFault>) -> Self {
+        Broken {
+            faults,
+            variables: Vec::new(),
+        }
+    }
+}
+
+/// A variable that somebody else must bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FreeVariable {
+    /// Its name without the dollar.
+    pub(crate) name: String,
+    /// Its uses, first to last; at least one.
+    pub(crate) uses: Vec<Use>,
+}
+
+/// One use of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// Where it stands in the text.
+    pub(crate) at: Range<usize>,
+    /// The way into it that stands behind it, as far as that is fixed.
+    pub(crate) path: Vec<Hop>,
+    /// Whether its items are taken, which fails where it is null.
+    pub(crate) takes_items: bool,
 }
 
 /// What is wrong with a program, and where in its text.
@@ -78,8 +108,8 @@ pub(crate) struct ProgramFault {
 ///
 /// # Errors
 /// All faults that could be found at once; never none.
-pub(super) fn compile(text: &str) -> Result<Compiled, Vec<ProgramFault>> {
-    check_size(text).map_err(|fault| vec![fault])?;
+pub(super) fn compile(text: &str) -> Result<Compiled, Broken> {
+    check_size(text).map_err(|fault| Broken::from(vec![fault]))?;
     let compiled = thread::scope(|scope| {
         let thread = thread::Builder::new().name("jq-compile".to_owned()).stack_size(STACK);
         let thread = thread.spawn_scoped(scope, || compile_here(text)).ok()?;
@@ -88,7 +118,11 @@ pub(super) fn compile(text: &str) -> Result<Compiled, Vec<ProgramFault>> {
     compiled.unwrap_or_else(|| {
         let message = "the program could not be compiled".to_owned();
         let help = "the system gave no thread for it, or it is more than the compiler can bear".to_owned();
-        Err(vec![ProgramFault { at: 0..text.len(), message, help }])
+        Err(Broken::from(vec![ProgramFault {
+            at: 0..text.len(),
+            message,
+            help,
+        }]))
     })
 }
 
@@ -116,39 +150,57 @@ fn check_size(text: &str) -> Result<(), ProgramFault> {
     Ok(())
 }
 
-fn compile_here(text: &str) -> Result<Compiled, Vec<ProgramFault>> {
+fn compile_here(text: &str) -> Result<Compiled, Broken> {
     let place = |part: &str| place(text, part);
-    let tokens = Lexer::new(text).lex().map_err(|errors| errors.into_iter().map(|error| lex_fault(text, error)).collect::<Vec<_>>())?;
+    let tokens = Lexer::new(text)
+        .lex()
+        .map_err(|errors| errors.into_iter().map(|error| lex_fault(text, error)).collect::<Vec<_>>())?;
     if count(&tokens) > TOKENS_MAX {
-        return Err(vec![ProgramFault {
+        return Err(Broken::from(vec![ProgramFault {
             at: 0..text.len(),
             message: format!("the program has more than {TOKENS_MAX} words and signs"),
             help: "a program in a config reshapes answers; what computes more belongs into a service".to_owned(),
-        }]);
+        }]));
+    }
+    if let Some(Token(word @ ("import" | "include" | "module"), _)) = tokens.first() {
+        let message = format!("`{word}` is not known");
+        return Err(Broken::from(vec![ProgramFault {
+            at: place(word),
+            message,
+            help: "there are no modules".to_owned(),
+        }]));
     }
     let term = Parser::new(&tokens).parse(|parser| parser.term());
     let mut term = term.map_err(|errors| errors.into_iter().map(|error| parse_fault(text, error)).collect::<Vec<_>>())?;
     let free = names::free(&term);
     let path = path(&term);
     let looks_at_input = looks_at_input(&term);
+    let mut items_of_input = Vec::new();
+    names::items_of_input(&term, &mut items_of_input);
     without_tails(&mut term);
-    let variables: Vec<&str> = distinct(free.iter().map(|free| free.name));
-    let filter = build(text, term, &variables)?;
-    let variables = variables.iter().map(|name| {
-        let uses = || free.iter().filter(|free| free.name == *name);
-        let keys = uses().map(|free| free.key.map(|key| (key.to_owned(), place(key)))).collect();
+    let names: Vec<&str> = distinct(free.iter().map(|free| free.name));
+    let variables = names.iter().map(|name| {
+        let uses = free.iter().filter(|free| free.name == *name).map(|free| Use {
+            at: place(free.name),
+            path: free.path.clone(),
+            takes_items: free.takes_items,
+        });
         FreeVariable {
             name: name.trim_start_matches('$').to_owned(),
-            places: uses().map(|free| place(free.name)).collect(),
-            keys,
+            uses: uses.collect(),
         }
     });
-    let variables = variables.collect();
+    let variables: Vec<FreeVariable> = variables.collect();
+    let filter = match build(text, term, &names) {
+        Ok(filter) => filter,
+        Err(faults) => return Err(Broken { faults, variables }),
+    };
     Ok(Compiled {
         program: Program { filter },
         path,
         variables,
         looks_at_input,
+        items_of_input,
     })
 }
 
@@ -163,7 +215,9 @@ fn build<'s>(text: &'s str, term: Term<&'s str>, variables: &[&'s str]) -> Resul
     let loader = Loader::new(engine::definitions().into_iter().chain([main]));
     let modules = loader.load(&arena, File { code: MAIN, path: () });
     let modules = modules.map_err(|_| Vec::new())?;
-    let compiler = Compiler::default().with_funs(engine::natives()).with_global_vars(variables.iter().copied());
+    let compiler = Compiler::default()
+        .with_funs(engine::natives())
+        .with_global_vars(variables.iter().copied());
     compiler.compile(modules).map_err(|errors| {
         let undefined = errors.into_iter().flat_map(|(_, undefined)| undefined);
         undefined.map(|(name, what)| undefined_fault(text, name, &what)).collect()
@@ -189,11 +243,13 @@ fn path(term: &Term<&str>) -> Option<Path> {
     };
     let Term::Path(first, parts) = term else {
         let variable = start(term)?;
-        return Some(Path { variable, hops: Vec::new() });
+        return Some(Path {
+            variable,
+            hops: Vec::new(),
+        });
     };
     let hops = parts.0.iter().map(|(part, optional)| match (part, optional) {
-        (Part::Index(Term::Num(digits)), Opt::Essential) => digits.parse().ok().map(Hop::Index),
-        (part, Opt::Essential) => names::key(part).map(|key| Hop::Field(key.to_owned())),
+        (part, Opt::Essential) => names::hop(part).filter(|hop| *hop != Hop::Each),
         _ => None,
     });
     Some(Path {
@@ -205,7 +261,16 @@ fn path(term: &Term<&str>) -> Option<Path> {
 fn count(tokens: &[Token<&str>]) -> usize {
     let inside = |token: &Token<&str>| match &token.1 {
         Tok::Block(tokens) => count(tokens),
-        Tok::Str(parts) => parts.iter().map(|part| if let StrPart::Term(token) = part { count(std::slice::from_ref(token)) } else { 1 }).sum(),
+        Tok::Str(parts) => parts
+            .iter()
+            .map(|part| {
+                if let StrPart::Term(token) = part {
+                    count(std::slice::from_ref(token))
+                } else {
+                    1
+                }
+            })
+            .sum(),
         _ => 0,
     };
     tokens.iter().map(|token| 1 + inside(token)).sum()
@@ -223,26 +288,26 @@ fn place(text: &str, part: &str) -> Range<usize> {
 fn lex_fault(text: &str, (expected, rest): lex::Error<&str>) -> ProgramFault {
     if let lex::Expect::Delim(open) = &expected {
         let message = format!("`{open}` is never closed");
-        return ProgramFault { at: place(text, open), message, help: format!("expected a {}", expected.as_str()) };
+        return ProgramFault {
+            at: place(text, open),
+            message,
+            help: format!("expected {}", in_words(expected.as_str())),
+        };
     }
     let start = place(text, rest).start;
     let found = text[start..].chars().next();
-    let message = found.map_or("the program ends too early".to_owned(), |found| format!("`{found}` is not understood here"));
+    let message = found.map_or("the program ends too early".to_owned(), |found| {
+        format!("`{found}` is not understood here")
+    });
     ProgramFault {
         at: start..start + found.map_or(0, char::len_utf8),
         message,
-        help: format!("expected a {}", expected.as_str()),
+        help: format!("expected {}", in_words(expected.as_str())),
     }
 }
 
 fn parse_fault(text: &str, (expected, found): parse::Error<&str, Option<&Token<&str>>>) -> ProgramFault {
     let found = found.map(|token| place(text, token.as_str()));
-    let expected = match expected.as_str() {
-        "nothing" => "the end, or an operator such as `|`".to_owned(),
-        "term" => "a value or a filter".to_owned(),
-        word if word.contains(' ') || word.chars().all(char::is_alphabetic) && !is_keyword(word) => format!("a {word}"),
-        sign => format!("`{sign}`"),
-    };
     let (at, message) = match found {
         // Of something in brackets the opening one is shown.
         Some(at) => {
@@ -250,14 +315,44 @@ fn parse_fault(text: &str, (expected, found): parse::Error<&str, Option<&Token<&
             let shown: String = shown.chars().take(30).collect();
             (at, format!("`{shown}` is not understood here"))
         }
-        None => (text.trim_end().len()..text.len(), "the program ends too early".to_owned()),
+        None => {
+            let end = text.trim_end().len();
+            (end..end, "the program ends too early".to_owned())
+        }
     };
-    let reserved = engine::why_missing(text[at.clone()].trim()).map(|why| format!("; {why}")).unwrap_or_default();
-    ProgramFault { at, message, help: format!("expected {expected}{reserved}") }
+    ProgramFault {
+        at,
+        message,
+        help: format!("expected {}", in_words(expected.as_str())),
+    }
 }
 
-fn is_keyword(word: &str) -> bool {
-    matches!(word, "then" | "as" | "end" | "def" | "catch" | "else")
+/// What the reader expected, as a reader of messages does.
+fn in_words(expected: &str) -> String {
+    let words = match expected {
+        "nothing" => "the end, or an operator such as `|`",
+        "term" => "a value or a filter",
+        "token" => "a value, a filter or an operator",
+        "else or end" => "`else` or `end`",
+        "comma or right bracket" => "`,` or `]`",
+        "comma or right brace" => "`,` or `}`",
+        "semicolon or right parenthesis" => "`;` or `)`",
+        "closing parenthesis" => "`)`",
+        "closing bracket" => "`]`",
+        "closing brace" => "`}`",
+        "closing quote" => "`\"`",
+        "identifier" => "a name",
+        "argument" => "the name of an argument",
+        "variable" => "a variable such as `$x`",
+        "pattern" => "a variable such as `$x`, `[$x]` or `{$x}`",
+        "key" => "a key: `.name` or `[...]`",
+        "string" => "a text in quotes",
+        "digit" => "a digit",
+        "string escape sequence" => "an escape such as `\\n`, `\\\"` or `\\(...)`",
+        "4-digit hexadecimal UTF-8 code point" => "four hexadecimal digits of a character",
+        sign => return format!("`{sign}`"),
+    };
+    words.to_owned()
 }
 
 fn undefined_fault(text: &str, name: &str, what: &Undefined) -> ProgramFault {
@@ -275,5 +370,9 @@ fn undefined_fault(text: &str, name: &str, what: &Undefined) -> ProgramFault {
             None => "the filters of jq 1.7 are known, see docs/reference/jq.md for the few that are not".to_owned(),
         },
     };
-    ProgramFault { at, message: format!("unknown {} `{shown}`", what.as_str()), help }
+    ProgramFault {
+        at,
+        message: format!("unknown {} `{shown}`", what.as_str()),
+        help,
+    }
 }

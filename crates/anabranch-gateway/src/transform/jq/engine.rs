@@ -38,11 +38,40 @@ const PRELUDE: &str = include_str!("prelude.jq");
 /// Filters of the library that no program of a config has: they reach outside of it, or ours stand in their place.
 const LEFT_OUT: &[&str] = &[
     // The environment, the process, its output, the zone of the machine.
-    "env", "halt", "halt_error", "debug", "debug_empty", "stderr", "stderr_empty", "localtime", "strflocaltime",
+    "env",
+    "halt",
+    "halt_error",
+    "debug",
+    "debug_empty",
+    "stderr",
+    "stderr_empty",
+    "localtime",
+    "strflocaltime",
     // Regular expressions are bounded here.
-    "matches", "split_matches", "split_", "capture_of_match", "scan_", "test", "match", "capture", "scan", "splits", "sub", "gsub",
+    "matches",
+    "split_matches",
+    "split_",
+    "capture_of_match",
+    "scan_",
+    "test",
+    "match",
+    "capture",
+    "scan",
+    "splits",
+    "sub",
+    "gsub",
     // Written in jq there, and slower than they need to be, or not as jq has them.
-    "nan", "infinite", "isnan", "isinfinite", "isnormal", "type", "ltrimstr", "rtrimstr", "join",
+    "nan",
+    "infinite",
+    "isnan",
+    "isinfinite",
+    "isnormal",
+    "type",
+    "ltrimstr",
+    "rtrimstr",
+    "join",
+    "delpaths",
+    "abs",
 ];
 
 /// Whether a filter of the library is left out.
@@ -66,7 +95,7 @@ pub(super) fn natives() -> Vec<Fun<Engine>> {
 }
 
 /// What of jq is known and not here, with the reason.
-pub(super) fn why_missing(name: &str) -> Option<&'static str> {
+pub(crate) fn why_missing(name: &str) -> Option<&'static str> {
     Some(match name {
         "$ENV" | "env" => "programs do not see the environment",
         "input" | "inputs" | "input_filename" | "input_line_number" => "a program has one input, which is `.`",

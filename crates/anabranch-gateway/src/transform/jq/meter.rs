@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 use anabranch::JobContext;
 
 // Unwinding is how a program is cut; a build that aborts instead would let a config take the process down.
-const _: () = assert!(cfg!(panic = "unwind"), "the gateway cuts jq programs by unwinding: build with panic = \"unwind\"");
+const _: () = assert!(
+    cfg!(panic = "unwind"),
+    "the gateway cuts jq programs by unwinding: build with panic = \"unwind\""
+);
 
 /// Steps between two looks at the clock: at about 100 ns a step one every 25 µs.
 const STEPS_PER_LOOK: u64 = 256;
@@ -141,6 +144,12 @@ pub(super) fn term(context: Option<&JobContext>) {
 /// Counts work on values: one for a small operation, the number of items for one on many.
 pub(super) fn work(steps: usize) {
     METER.with(|meter| meter.work(steps as u64));
+}
+
+/// Bytes that values hold now.
+#[cfg(test)]
+pub(super) fn held() -> usize {
+    METER.with(|meter| meter.memory.get())
 }
 
 /// Counts a slice in a path; whether there are too many.
@@ -280,8 +289,22 @@ mod tests {
 
     #[test]
     fn a_loop_is_cut_by_its_steps() {
-        assert_eq!(cut_of(within(&ROOM, || -> () { loop { work(1) } })), Cut::Steps);
-        assert_eq!(cut_of(within(&ROOM, || -> () { loop { term(None) } })), Cut::Steps);
+        assert_eq!(
+            cut_of(within(&ROOM, || -> () {
+                loop {
+                    work(1)
+                }
+            })),
+            Cut::Steps
+        );
+        assert_eq!(
+            cut_of(within(&ROOM, || -> () {
+                loop {
+                    term(None)
+                }
+            })),
+            Cut::Steps
+        );
         assert_eq!(cut_of(within(&ROOM, || work(usize::MAX))), Cut::Steps);
     }
 
@@ -292,7 +315,14 @@ mod tests {
             time: Duration::from_millis(20),
             ..ROOM
         };
-        assert_eq!(cut_of(within(&limits, || -> () { loop { work(1) } })), Cut::Time);
+        assert_eq!(
+            cut_of(within(&limits, || -> () {
+                loop {
+                    work(1)
+                }
+            })),
+            Cut::Time
+        );
     }
 
     #[test]
@@ -308,7 +338,11 @@ mod tests {
     fn recursion_is_cut_before_the_stack_ends() {
         fn deeper(levels: u64) -> u64 {
             term(None);
-            if levels == u64::MAX { 0 } else { std::hint::black_box(deeper(levels + 1)) + 1 }
+            if levels == u64::MAX {
+                0
+            } else {
+                std::hint::black_box(deeper(levels + 1)) + 1
+            }
         }
         let limits = Limits { steps: None, ..ROOM };
         assert_eq!(cut_of(within(&limits, || deeper(0))), Cut::Recursion);
@@ -316,7 +350,11 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_apart_and_leaves_no_limits_behind() {
-        let ended = within(&ROOM, || if std::hint::black_box(true) { panic!("broken {}", 1) });
+        let ended = within(&ROOM, || {
+            if std::hint::black_box(true) {
+                panic!("broken {}", 1)
+            }
+        });
         assert!(matches!(ended, Err(Stopped::Panicked(message)) if message == "broken 1"));
         (0..1_000_000).for_each(|_| work(1));
         drop(Charge::new(1 << 30));

@@ -15,20 +15,21 @@ mod run;
 mod value;
 
 use std::fmt;
-use std::ops::Range;
 
 use bytes::Bytes;
 
-pub(crate) use compile::ProgramFault;
+pub(crate) use compile::{Broken, FreeVariable, ProgramFault};
+pub(crate) use engine::why_missing;
 pub(crate) use run::{Failure, Input, Room};
 
 use compile::{Compiled, Path, Program};
 
 /// A compiled program. Two are equal when their texts are.
-pub struct Jq {
+pub(crate) struct Jq {
     text: String,
-    variables: Vec<Variable>,
+    variables: Vec<FreeVariable>,
     looks_at_input: bool,
+    items_of_input: Vec<String>,
     form: Form,
 }
 
@@ -44,47 +45,52 @@ enum Form {
     Program(Box<Program>),
 }
 
-/// A free variable of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Variable {
-    /// Its name without the dollar.
-    pub(crate) name: String,
-    /// Where it stands in the text, first use first.
-    pub(crate) places: Vec<Range<usize>>,
-    /// The keys that are asked of it and their places, where nothing else ever is.
-    pub(crate) keys: Option<Vec<(String, Range<usize>)>>,
-}
-
 impl Jq {
     /// Compiles the text of a program. Takes about a millisecond.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its place in the text; a free variable is no fault.
-    pub(crate) fn compile(text: &str) -> Result<Jq, Vec<ProgramFault>> {
-        let Compiled { program, path, variables, looks_at_input } = compile::compile(text)?;
-        let variables: Vec<Variable> = variables
-            .into_iter()
-            .map(|variable| Variable { name: variable.name, places: variable.places, keys: variable.keys })
-            .collect();
+    pub(crate) fn compile(text: &str) -> Result<Jq, Broken> {
+        let Compiled {
+            program,
+            path,
+            variables,
+            looks_at_input,
+            items_of_input,
+        } = compile::compile(text)?;
         let form = match path {
             Some(Path { variable: None, hops }) => Form::Path { variable: None, hops },
-            Some(Path { variable: Some(name), hops }) => Form::Path {
+            Some(Path {
+                variable: Some(name),
+                hops,
+            }) => Form::Path {
                 variable: variables.iter().position(|variable| variable.name == name),
                 hops,
             },
             None => Form::Program(Box::new(program)),
         };
-        Ok(Jq { text: text.to_owned(), variables, looks_at_input, form })
+        Ok(Jq {
+            text: text.to_owned(),
+            variables,
+            looks_at_input,
+            items_of_input,
+            form,
+        })
     }
 
     /// Its free variables, each once, in the order of their first use; values are given in the same order.
-    pub(crate) fn variables(&self) -> &[Variable] {
+    pub(crate) fn variables(&self) -> &[FreeVariable] {
         &self.variables
     }
 
     /// Whether its output can depend on its input.
     pub(crate) fn looks_at_input(&self) -> bool {
         self.looks_at_input
+    }
+
+    /// The keys of its input whose items it takes, which fails where they are null.
+    pub(crate) fn items_of_input(&self) -> &[String] {
+        &self.items_of_input
     }
 
     /// Runs it on this thread.

@@ -81,7 +81,9 @@ fn each_inner<'s>(term: &mut Term<&'s str>, visit: &mut dyn FnMut(&mut Term<&'s 
             }
         }
         Term::Def(definitions, rest) => {
-            definitions.iter_mut().for_each(|definition: &mut Def<&'s str>| visit(&mut definition.body));
+            definitions
+                .iter_mut()
+                .for_each(|definition: &mut Def<&'s str>| visit(&mut definition.body));
             visit(rest);
         }
         Term::Call(_, arguments) => arguments.iter_mut().for_each(visit),

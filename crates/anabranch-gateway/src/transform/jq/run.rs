@@ -18,6 +18,8 @@ use crate::json;
 const TIME_MAX: Duration = Duration::from_millis(250);
 /// Steps of an evaluation on a loop that has others to serve: at about 100 ns each half a millisecond.
 const LOOP_STEPS: u64 = 5_000;
+/// Real time of one there, for steps that take longer.
+const LOOP_TIME: Duration = Duration::from_millis(2);
 /// Bytes of stack of an evaluation on a loop, of whose 2 MiB the loop itself needs some.
 const LOOP_STACK: usize = 256 << 10;
 /// The same on a thread of the compute pool, which has 8 MiB; as much again is left for what is dropped at the end.
@@ -99,16 +101,29 @@ impl<'a> Room<'a> {
 
     /// In a job of the compute pool.
     pub(crate) fn on_pool(job: &'a JobContext, has_threads: bool, most: usize) -> Self {
-        Room { place: Place::Pool { job, has_threads }, most }
+        Room {
+            place: Place::Pool { job, has_threads },
+            most,
+        }
     }
 
     fn limits(&self, inputs: usize) -> Limits {
         let memory = MEMORY + MEMORY_PER_BYTE * inputs;
         match self.place {
-            Place::Loop => Limits { steps: Some(LOOP_STEPS), time: TIME_MAX, memory, stack: LOOP_STACK },
+            Place::Loop => Limits {
+                steps: Some(LOOP_STEPS),
+                time: LOOP_TIME,
+                memory,
+                stack: LOOP_STACK,
+            },
             Place::Pool { has_threads, .. } => {
                 let stack = if has_threads { POOL_STACK } else { INLINE_STACK };
-                Limits { steps: None, time: TIME_MAX, memory, stack }
+                Limits {
+                    steps: None,
+                    time: TIME_MAX,
+                    memory,
+                    stack,
+                }
             }
         }
     }
@@ -165,7 +180,10 @@ pub(super) fn run(program: &Program, input: &Input, variables: &[Bytes], room: &
     let inputs = input.len() + variables.iter().map(Bytes::len).sum::<usize>();
     let ended = meter::within(&room.limits(inputs), || {
         let variables = Vars::new(variables.iter().map(|document| value::read(document)));
-        let data = Data { terms: &program.filter.lut, job: room.job() };
+        let data = Data {
+            terms: &program.filter.lut,
+            job: room.job(),
+        };
         let context = Ctx::<Engine>::new(data, variables);
         let outputs = program.filter.id.run((context, input.read()));
         let value = only(outputs)?;
@@ -178,7 +196,7 @@ pub(super) fn run(program: &Program, input: &Input, variables: &[Bytes], room: &
         Ok(Ok(output)) => Ok(Bytes::from(output)),
         Ok(Err(failure)) => Err(failure),
         Err(Stopped::Cut(Cut::Steps)) => Err(Failure::NotHere),
-        Err(Stopped::Cut(Cut::Recursion)) if matches!(room.place, Place::Loop) => Err(Failure::NotHere),
+        Err(Stopped::Cut(Cut::Recursion | Cut::Time)) if matches!(room.place, Place::Loop) => Err(Failure::NotHere),
         Err(Stopped::Cut(cut @ (Cut::Time | Cut::Unwanted))) => Err(Failure::TooSlow(cut.to_string())),
         Err(Stopped::Cut(cut)) => Err(Failure::TooLarge(cut.to_string())),
         Err(Stopped::Panicked(message)) => Err(Failure::Broken(message)),
@@ -187,11 +205,17 @@ pub(super) fn run(program: &Program, input: &Input, variables: &[Bytes], room: &
 
 /// The one output.
 fn only(mut outputs: jaq_core::ValXs<'_, Value>) -> Result<Value, Failure> {
-    let mut next = || outputs.next().map(|output| output.map_err(|error| Failure::Program(message(error.get_err()))));
+    let mut next = || {
+        outputs
+            .next()
+            .map(|output| output.map_err(|error| Failure::Program(message(error.get_err()))))
+    };
     let value = next().ok_or_else(|| Failure::Program("it gave no output, and exactly one is needed".to_owned()))??;
     match next() {
         None => Ok(value),
-        Some(Ok(_)) => Err(Failure::Program("it gave several outputs, and exactly one is needed; `[...]` makes a list of them".to_owned())),
+        Some(Ok(_)) => Err(Failure::Program(
+            "it gave several outputs, and exactly one is needed; `[...]` makes a list of them".to_owned(),
+        )),
         Some(Err(failure)) => Err(failure),
     }
 }

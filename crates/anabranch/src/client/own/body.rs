@@ -33,13 +33,24 @@ impl Incoming {
             (true, ..) => Left::Length(0),
             (_, true, _) => Left::Chunks(Chunks::new()),
             (_, _, Some(length)) if length > max => {
-                return Err(too_large(format!("a body of {length} bytes is announced, at most {max} are accepted")));
+                return Err(too_large(format!(
+                    "a body of {length} bytes is announced, at most {max} are accepted"
+                )));
             }
             (_, _, Some(length)) => Left::Length(length),
             (_, _, None) => Left::UntilClose,
         };
-        let reserve = if let Left::Length(length) = &left { (*length).min(FIRST_RESERVE) as usize } else { 0 };
-        Ok(Incoming { body: BytesMut::with_capacity(reserve), left, max, has_stray: false })
+        let reserve = if let Left::Length(length) = &left {
+            (*length).min(FIRST_RESERVE) as usize
+        } else {
+            0
+        };
+        Ok(Incoming {
+            body: BytesMut::with_capacity(reserve),
+            left,
+            max,
+            has_stray: false,
+        })
     }
 
     /// Takes the next bytes.

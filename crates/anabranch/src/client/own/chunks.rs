@@ -57,7 +57,11 @@ pub(super) enum ChunkFault {
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Chunks { at: At::Size { size: 0, digits: 0 }, extras: 0, trailers: 0 }
+        Chunks {
+            at: At::Size { size: 0, digits: 0 },
+            extras: 0,
+            trailers: 0,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -91,7 +95,10 @@ impl Chunks {
                     return broken("a chunk's size has more than 16 digits");
                 }
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-                At::Size { size: size << 4 | digit, digits: digits + 1 }
+                At::Size {
+                    size: size << 4 | digit,
+                    digits: digits + 1,
+                }
             }
             (At::Size { digits: 0, .. }, _) => return broken("a chunk's size is no hexadecimal number"),
             (At::Size { size, .. } | At::SizeBlanks { size } | At::Extension { size }, b'\r') => At::SizeFeed { size },
@@ -141,12 +148,20 @@ impl Chunks {
 
     fn count_extra(&mut self) -> Result<(), ChunkFault> {
         self.extras += 1;
-        if self.extras < MAX_EXTRAS { Ok(()) } else { Err(ChunkFault::Broken("chunk extensions or trailers of 16 KiB or more")) }
+        if self.extras < MAX_EXTRAS {
+            Ok(())
+        } else {
+            Err(ChunkFault::Broken("chunk extensions or trailers of 16 KiB or more"))
+        }
     }
 
     fn count_trailer(&mut self) -> Result<(), ChunkFault> {
         self.trailers += 1;
-        if self.trailers > MAX_HEADERS { Err(ChunkFault::Broken("the body has more than 100 trailers")) } else { self.count_extra() }
+        if self.trailers > MAX_HEADERS {
+            Err(ChunkFault::Broken("the body has more than 100 trailers"))
+        } else {
+            self.count_extra()
+        }
     }
 }
 
@@ -180,10 +195,34 @@ mod tests {
     #[test]
     fn broken_codings_are_refused() {
         for text in [
-            &b"\r\n"[..], b"x\r\n", b"-1\r\n", b"+1\r\n", b"0x1\r\n", b" 1\r\n", b"1\nA\r\n0\r\n\r\n", b"1\r\nAB", b"1\r\nA\nB", b"1\rA", b"1;x\nA", b"0\r\n\n", b"0\r\nX: y\n",
-            b"0\r\nX\rY", b"11111111111111111\r\n", b"1 x\r\nA", b"1 1\r\nA", b"0\r\nX\r\n", b"0\r\n: y\r\n", b"0\r\nX : y\r\n", b"0\r\n X: y\r\n", b"0\r\nX: \0\r\n",
+            &b"\r\n"[..],
+            b"x\r\n",
+            b"-1\r\n",
+            b"+1\r\n",
+            b"0x1\r\n",
+            b" 1\r\n",
+            b"1\nA\r\n0\r\n\r\n",
+            b"1\r\nAB",
+            b"1\r\nA\nB",
+            b"1\rA",
+            b"1;x\nA",
+            b"0\r\n\n",
+            b"0\r\nX: y\n",
+            b"0\r\nX\rY",
+            b"11111111111111111\r\n",
+            b"1 x\r\nA",
+            b"1 1\r\nA",
+            b"0\r\nX\r\n",
+            b"0\r\n: y\r\n",
+            b"0\r\nX : y\r\n",
+            b"0\r\n X: y\r\n",
+            b"0\r\nX: \0\r\n",
         ] {
-            assert!(matches!(decode(text, 3, 100), Err(ChunkFault::Broken(_))), "{:?}", String::from_utf8_lossy(text));
+            assert!(
+                matches!(decode(text, 3, 100), Err(ChunkFault::Broken(_))),
+                "{:?}",
+                String::from_utf8_lossy(text)
+            );
         }
         let long = [b"1;".to_vec(), vec![b'x'; MAX_EXTRAS]].concat();
         assert!(matches!(decode(&long, 4096, 100), Err(ChunkFault::Broken(_))));

@@ -54,9 +54,21 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, &'static str> {
     if framing.is_chunked && !is_http_11 {
         return Err("the answer has chunks in HTTP/1.0");
     }
-    let keeps_open = if is_http_11 { !framing.says_close } else { framing.says_keep_alive && !framing.says_close };
+    let keeps_open = if is_http_11 {
+        !framing.says_close
+    } else {
+        framing.says_keep_alive && !framing.says_close
+    };
     let lines = lower_case_lines(answer.headers);
-    Ok(Parsed::Final(AnswerHead { status, framing, keeps_open, lines }, length))
+    Ok(Parsed::Final(
+        AnswerHead {
+            status,
+            framing,
+            keeps_open,
+            lines,
+        },
+        length,
+    ))
 }
 
 /// The header lines, `name:value` with the name in lower case, each ended by a line feed.
@@ -76,14 +88,16 @@ fn lower_case_lines(headers: &[httparse::Header<'_>]) -> Box<[u8]> {
 
 /// httparse takes a line feed alone for the end of a line, and not everybody splits a head there.
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    let feeds = head.iter().filter(|byte| **byte == b'\n').count();
-    let ends = head.windows(2).filter(|pair| pair == b"\r\n").count();
-    feeds != ends
+    // It takes a return nowhere but before a line feed, so two counts tell; each is a loop over words, not bytes.
+    let count = |wanted: u8| head.iter().filter(|byte| **byte == wanted).count();
+    count(b'\n') != count(b'\r')
 }
 
 /// The first value of a header in lines as [`parse`] leaves them. The name's case does not matter.
 pub(crate) fn find<'l>(lines: &'l [u8], name: &str) -> Option<&'l [u8]> {
-    iter(lines).find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    iter(lines)
+        .find(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
 }
 
 /// All headers in lines as [`parse`] leaves them.
@@ -119,7 +133,10 @@ mod tests {
         let head = last("HTTP/1.1 200 OK\r\nContent-Length: 12\r\nX-Y:  a b \r\n\r\n");
         assert_eq!((head.status, head.framing.length, head.keeps_open), (200, Some(12), true));
         assert_eq!(find(&head.lines, "x-y"), Some(&b"a b"[..]));
-        assert_eq!(iter(&head.lines).map(|(name, _)| name).collect::<Vec<_>>(), ["content-length", "x-y"]);
+        assert_eq!(
+            iter(&head.lines).map(|(name, _)| name).collect::<Vec<_>>(),
+            ["content-length", "x-y"]
+        );
     }
 
     #[test]
@@ -140,16 +157,29 @@ mod tests {
 
     #[test]
     fn interim_heads_are_told_apart_and_a_change_of_protocol_is_refused() {
-        assert!(matches!(parse(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1"), Ok(Parsed::Interim(37))));
+        assert!(matches!(
+            parse(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1"),
+            Ok(Parsed::Interim(37))
+        ));
         assert!(refused("HTTP/1.1 101 Switching Protocols\r\n\r\n"));
     }
 
     #[test]
     fn what_two_readers_could_frame_in_two_ways_is_refused() {
         for lines in [
-            "Content-Length: 5\r\nContent-Length: 5", "Content-Length: 5, 5", "Content-Length: +5", "Content-Length: 0x5", "Content-Length:",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-            "X: a\r\n folded", "X: a\nY: b", "X : a", "X: a\0b", ": a",
+            "Content-Length: 5\r\nContent-Length: 5",
+            "Content-Length: 5, 5",
+            "Content-Length: +5",
+            "Content-Length: 0x5",
+            "Content-Length:",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "X: a\r\n folded",
+            "X: a\nY: b",
+            "X : a",
+            "X: a\0b",
+            ": a",
         ] {
             assert!(refused(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n")), "{lines:?}");
         }

@@ -60,7 +60,11 @@ struct Early {
 
 impl Own {
     pub(super) fn new(transport: Transport, rest: Rest) -> Self {
-        Own { transport, rest, is_between: true }
+        Own {
+            transport,
+            rest,
+            is_between: true,
+        }
     }
 
     pub(super) fn rest(&self) -> &Rest {
@@ -70,7 +74,10 @@ impl Own {
     pub(super) fn is_alive(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut context = Context::from_waker(Waker::noop());
-        self.is_between && Pin::new(&mut self.transport).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+        self.is_between
+            && Pin::new(&mut self.transport)
+                .poll_read(&mut context, &mut ReadBuf::new(&mut byte))
+                .is_pending()
     }
 
     pub(super) fn begin_rest(&mut self, keep_alive: Option<Duration>, settings: &WireSettings, now: Instant) -> bool {
@@ -93,8 +100,20 @@ impl Own {
             timings.body = Some(ended_at.duration_since(head_at));
         }
         self.is_between = head.keeps_open && body.ends_clean() && rest.is_empty();
-        let AnswerHead { status, framing, lines, .. } = head;
-        Ok(Answer { status, headers: Headers::Lines(lines), coding: framing.coding, body: body.into_bytes(), keep_alive: framing.keep_alive, ended_at })
+        let AnswerHead {
+            status, framing, lines, ..
+        } = head;
+        Ok(Answer {
+            status,
+            headers: Headers::Lines {
+                lines,
+                says_caching: framing.says_caching,
+            },
+            coding: framing.coding,
+            body: body.into_bytes(),
+            keep_alive: framing.keep_alive,
+            ended_at,
+        })
     }
 
     /// Writes the head, and the body with it where it is small; returns what is left to write.
@@ -119,7 +138,9 @@ impl Own {
         .await;
         lent::give_out(out);
         let reached = if written == 0 { Reached::Unsent } else { Reached::Unanswered };
-        result.map(|()| rest).map_err(|error| Failure::new(broken(&error, Phase::FirstByte), reached))
+        result
+            .map(|()| rest)
+            .map_err(|error| Failure::new(broken(&error, Phase::FirstByte), reached))
     }
 
     /// Reads until the head is whole, and goes on writing meanwhile: a peer that refuses a long body may answer before it has it, and
@@ -252,5 +273,7 @@ fn broken(error: &io::Error, phase: Phase) -> CallError {
         (_, io::ErrorKind::UnexpectedEof) => (Kind::Reset, "the connection was closed before the answer's head was complete"),
         _ => (Kind::Reset, "the connection was reset before the answer's head was complete"),
     };
-    CallError::new(kind, detail).in_phase(phase).caused_by(io::Error::new(error.kind(), error.to_string()))
+    CallError::new(kind, detail)
+        .in_phase(phase)
+        .caused_by(io::Error::new(error.kind(), error.to_string()))
 }

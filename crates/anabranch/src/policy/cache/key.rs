@@ -12,6 +12,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
+use std::time::Duration;
+
+use super::Times;
 
 /// The key of an answer or a flight. Valid in this process only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,8 @@ enum Part {
     MissingHeader,
     Value,
     Credential,
+    Fresh,
+    Stale,
 }
 
 impl KeyParts {
@@ -103,6 +108,13 @@ impl KeyParts {
     /// The credential that is passed on: who it is that asks. It goes into the hash and nowhere else.
     pub fn credential(self, credential: &[u8]) -> Self {
         self.part(Part::Credential, credential)
+    }
+
+    /// The times that the call sets. Calls that agree in all else but not in these must not share answers: one would be handed
+    /// what the other still calls fresh.
+    pub fn times(self, times: Times) -> Self {
+        let nanos = |time: Duration| time.as_nanos().to_le_bytes();
+        self.part(Part::Fresh, &nanos(times.fresh)).part(Part::Stale, &nanos(times.stale))
     }
 
     /// The key of the parts so far.
@@ -212,6 +224,15 @@ mod tests {
             base().url("/a").header("xb", Some(b"")),
             base().url("/a").header("x", Some(b"")),
             base().url("/a").header("x", None),
+            base().url("/a").times(Times::default()),
+            base().url("/a").times(Times {
+                fresh: Duration::from_secs(1),
+                stale: Duration::ZERO,
+            }),
+            base().url("/a").times(Times {
+                fresh: Duration::ZERO,
+                stale: Duration::from_secs(1),
+            }),
         ];
         let keys: HashSet<_> = different.iter().map(KeyParts::key).collect();
         assert_eq!(keys.len(), different.len());

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: ReplyLimits = ReplyLimits { max_body: 1 << 20, binary: Binary::Refuse, with_ends: false };
+const LIMITS: ReplyLimits = ReplyLimits {
+    max_body: 1 << 20,
+    binary: Binary::Refuse,
+    with_ends: false,
+};
 
 /// Reads one reply that comes in pieces of so many bytes; what is left of the input has to be nothing.
 fn read_in(wire: &[u8], piece: usize, limits: ReplyLimits) -> Result<String, CallError> {
@@ -50,7 +54,10 @@ fn every_type_has_its_json() {
         ("=8\r\ntxt:some\r\n", r#""some""#),
         (":-42\r\n", "-42"),
         (":+7\r\n", "7"),
-        ("(3492890328409238509324850943850943825024385\r\n", "3492890328409238509324850943850943825024385"),
+        (
+            "(3492890328409238509324850943850943825024385\r\n",
+            "3492890328409238509324850943850943825024385",
+        ),
         (",3.0\r\n", "3.0"),
         (",1e+20\r\n", "1e+20"),
         (",.5\r\n", "0.5"),
@@ -66,7 +73,10 @@ fn every_type_has_its_json() {
         ("*3\r\n:1\r\n*2\r\n$1\r\na\r\n_\r\n*0\r\n", r#"[1,["a",null],[]]"#),
         ("~2\r\n+a\r\n+b\r\n", r#"["a","b"]"#),
         ("%0\r\n", "{}"),
-        ("%3\r\n+a\r\n:1\r\n:2\r\n%1\r\n#t\r\n,1.5\r\n,inf\r\n*0\r\n", r#"{"a":1,"2":{"true":1.5},"inf":[]}"#),
+        (
+            "%3\r\n+a\r\n:1\r\n:2\r\n%1\r\n#t\r\n,1.5\r\n,inf\r\n*0\r\n",
+            r#"{"a":1,"2":{"true":1.5},"inf":[]}"#,
+        ),
     ] {
         assert_eq!(read(wire).unwrap_or_else(|error| panic!("{wire:?}: {error}")), json, "{wire:?}");
     }
@@ -75,8 +85,14 @@ fn every_type_has_its_json() {
 #[test]
 fn pushes_and_attributes_are_passed_over() {
     assert_eq!(read(">2\r\n+message\r\n*1\r\n$3\r\nabc\r\n:1\r\n").unwrap(), "1");
-    assert_eq!(read("|1\r\n+ttl\r\n*2\r\n:1\r\n:2\r\n*2\r\n|1\r\n+a\r\n+b\r\n:1\r\n:2\r\n").unwrap(), "[1,2]");
-    assert_eq!(read(">0\r\n|0\r\n%1\r\n|1\r\n_\r\n-ERR\r\n+k\r\n|1\r\n!3\r\nERR\r\n_\r\n+v\r\n").unwrap(), r#"{"k":"v"}"#);
+    assert_eq!(
+        read("|1\r\n+ttl\r\n*2\r\n:1\r\n:2\r\n*2\r\n|1\r\n+a\r\n+b\r\n:1\r\n:2\r\n").unwrap(),
+        "[1,2]"
+    );
+    assert_eq!(
+        read(">0\r\n|0\r\n%1\r\n|1\r\n_\r\n-ERR\r\n+k\r\n|1\r\n!3\r\nERR\r\n_\r\n+v\r\n").unwrap(),
+        r#"{"k":"v"}"#
+    );
 }
 
 #[test]
@@ -91,24 +107,40 @@ fn a_push_may_come_while_nobody_asks_and_an_answer_may_not() {
 
 #[test]
 fn an_error_fails_the_call_wherever_it_stands() {
-    let wrong = (Kind::Status, "WRONGTYPE: the key holds another type than the command works on".to_owned());
+    let wrong = (
+        Kind::Status,
+        "WRONGTYPE: the key holds another type than the command works on".to_owned(),
+    );
     assert_eq!(fault_of("-WRONGTYPE Operation\r\n"), wrong);
     assert_eq!(fault_of("!19\r\nWRONGTYPE Operation\r\n"), wrong);
-    assert_eq!(fault_of("*3\r\n:1\r\n*2\r\n-WRONGTYPE Operation\r\n*1\r\n+a\r\n%1\r\n+a\r\n-ERR other\r\n"), wrong);
+    assert_eq!(
+        fault_of("*3\r\n:1\r\n*2\r\n-WRONGTYPE Operation\r\n*1\r\n+a\r\n%1\r\n+a\r\n-ERR other\r\n"),
+        wrong
+    );
 }
 
 #[test]
 fn bytes_that_are_no_text_are_refused_or_base64() {
     let wire = b"*2\r\n$2\r\n\xff\x00\r\n$2\r\nok\r\n";
     assert_eq!(read_limited(wire, LIMITS).unwrap_err().kind(), Kind::Decode);
-    let base64 = ReplyLimits { binary: Binary::Base64, ..LIMITS };
+    let base64 = ReplyLimits {
+        binary: Binary::Base64,
+        ..LIMITS
+    };
     assert_eq!(read_limited(wire, base64).unwrap(), r#"[{"base64":"/wA="},"ok"]"#);
-    assert_eq!(read_limited(b"%1\r\n$1\r\n\xff\r\n:1\r\n", base64).unwrap_err().kind(), Kind::Decode);
+    assert_eq!(
+        read_limited(b"%1\r\n$1\r\n\xff\r\n:1\r\n", base64).unwrap_err().kind(),
+        Kind::Decode
+    );
 }
 
 #[test]
 fn keys_of_objects_are_single_values() {
-    for wire in ["%1\r\n*2\r\n:1\r\n:2\r\n*1\r\n+a\r\n", "%2\r\n_\r\n%1\r\n+a\r\n:1\r\n+b\r\n:2\r\n", "%1\r\n%0\r\n:1\r\n"] {
+    for wire in [
+        "%1\r\n*2\r\n:1\r\n:2\r\n*1\r\n+a\r\n",
+        "%2\r\n_\r\n%1\r\n+a\r\n:1\r\n+b\r\n:2\r\n",
+        "%1\r\n%0\r\n:1\r\n",
+    ] {
         assert_eq!(fault_of(wire).0, Kind::Decode, "{wire:?}");
     }
 }
@@ -116,7 +148,10 @@ fn keys_of_objects_are_single_values() {
 #[test]
 fn depth_is_bounded_and_what_is_too_deep_is_passed_over() {
     let nested = |levels: usize, inside: &str| format!("{}{inside}", "*1\r\n".repeat(levels));
-    assert_eq!(read(&nested(64, ":1\r\n")).unwrap(), format!("{}1{}", "[".repeat(64), "]".repeat(64)));
+    assert_eq!(
+        read(&nested(64, ":1\r\n")).unwrap(),
+        format!("{}1{}", "[".repeat(64), "]".repeat(64))
+    );
     let deep = format!("*2\r\n{}+after\r\n", nested(100_000, ":1\r\n"));
     assert!(fault_of(&deep).1.contains("deeper than 64"));
 }
@@ -141,8 +176,16 @@ fn size_is_bounded_and_what_is_too_large_is_passed_over() {
         let error = read_limited(wire.as_bytes(), limits).expect_err(&wire);
         assert_eq!(error.kind(), Kind::TooLarge, "{wire:?}");
     }
-    let base64 = ReplyLimits { binary: Binary::Base64, ..limits };
-    assert_eq!(read_limited(format!("$42\r\n{}\r\n", "x".repeat(42)).as_bytes(), base64).unwrap().len(), 44);
+    let base64 = ReplyLimits {
+        binary: Binary::Base64,
+        ..limits
+    };
+    assert_eq!(
+        read_limited(format!("$42\r\n{}\r\n", "x".repeat(42)).as_bytes(), base64)
+            .unwrap()
+            .len(),
+        44
+    );
     let bytes = [b"$42\r\n".as_slice(), &[0xff; 42], b"\r\n"].concat();
     assert_eq!(read_limited(&bytes, base64).unwrap_err().kind(), Kind::TooLarge);
 }
@@ -158,14 +201,20 @@ fn a_large_string_takes_no_memory_while_it_is_passed_over() {
         input.extend_from_slice(&[b'x'; 1 << 19]);
     }
     input.extend_from_slice(b"\r\n:1\r\n");
-    assert_eq!(decoder.read(&mut input, Some(limits)).unwrap().unwrap().unwrap_err().kind(), Kind::TooLarge);
+    assert_eq!(
+        decoder.read(&mut input, Some(limits)).unwrap().unwrap().unwrap_err().kind(),
+        Kind::TooLarge
+    );
     assert_eq!(decoder.read(&mut input, Some(limits)).unwrap().unwrap().unwrap().json, b"1");
 }
 
 #[test]
 fn ends_of_elements_are_noted() {
     let limits = ReplyLimits { with_ends: true, ..LIMITS };
-    let (mut decoder, mut input) = (Decoder::new(fault::answer), BytesMut::from("*4\r\n$1\r\na\r\n_\r\n*2\r\n:1\r\n:2\r\n*0\r\n*0\r\n"));
+    let (mut decoder, mut input) = (
+        Decoder::new(fault::answer),
+        BytesMut::from("*4\r\n$1\r\na\r\n_\r\n*2\r\n:1\r\n:2\r\n*0\r\n*0\r\n"),
+    );
     let reply = decoder.read(&mut input, Some(limits)).unwrap().unwrap().unwrap();
     assert_eq!(reply.json, br#"["a",null,[1,2],[]]"#);
     assert_eq!(reply.ends, [4, 9, 15, 18]);
@@ -176,12 +225,35 @@ fn ends_of_elements_are_noted() {
 #[test]
 fn what_is_no_resp_breaks_the_connection() {
     for wire in [
-        "\r\n", "hello\r\n", "HTTP/1.1 400 Bad Request\r\n", ":x\r\n", ":\r\n", ":1.5\r\n", ":1e5\r\n", "$x\r\n", "$-2\r\n", "$?\r\n", "*?\r\n",
-        "*9999999999999999999\r\n", "$99999999999999999999\r\n", "#x\r\n", ",x\r\n", ",\r\n", "$1\r\nabc", "=2\r\nab\r\n", ":1\n",
-        "*1\r\n>1\r\n", "*-2\r\n", ".\r\n",
+        "\r\n",
+        "hello\r\n",
+        "HTTP/1.1 400 Bad Request\r\n",
+        ":x\r\n",
+        ":\r\n",
+        ":1.5\r\n",
+        ":1e5\r\n",
+        "$x\r\n",
+        "$-2\r\n",
+        "$?\r\n",
+        "*?\r\n",
+        "*9999999999999999999\r\n",
+        "$99999999999999999999\r\n",
+        "#x\r\n",
+        ",x\r\n",
+        ",\r\n",
+        "$1\r\nabc",
+        "=2\r\nab\r\n",
+        ":1\n",
+        "*1\r\n>1\r\n",
+        "*-2\r\n",
+        ".\r\n",
     ] {
         let (mut decoder, mut input) = (Decoder::new(fault::answer), BytesMut::from(wire));
-        assert_eq!(decoder.read(&mut input, Some(LIMITS)).expect_err(wire).kind(), Kind::Protocol, "{wire:?}");
+        assert_eq!(
+            decoder.read(&mut input, Some(LIMITS)).expect_err(wire).kind(),
+            Kind::Protocol,
+            "{wire:?}"
+        );
     }
     let (mut decoder, mut input) = (Decoder::new(fault::answer), BytesMut::from(&*vec![b'+'; LONGEST_LINE + 1]));
     assert!(decoder.read(&mut input, Some(LIMITS)).is_err());
@@ -205,7 +277,10 @@ fn replies() -> impl Strategy<Value = (String, String)> {
             (format!("*{}\r\n{}", wire.len(), wire.concat()), format!("[{}]", json.join(",")))
         });
         let map = prop::collection::vec((any::<u16>(), inner), 0..6).prop_map(|pairs| {
-            let wire: String = pairs.iter().map(|(key, (wire, _))| format!("|1\r\n+x\r\n_\r\n:{key}\r\n{wire}")).collect();
+            let wire: String = pairs
+                .iter()
+                .map(|(key, (wire, _))| format!("|1\r\n+x\r\n_\r\n:{key}\r\n{wire}"))
+                .collect();
             let json: Vec<String> = pairs.iter().map(|(key, (_, json))| format!("\"{key}\":{json}")).collect();
             (format!("%{}\r\n{wire}", pairs.len()), format!("{{{}}}", json.join(",")))
         });

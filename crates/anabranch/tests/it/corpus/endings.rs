@@ -72,43 +72,43 @@ pub(super) fn cases() -> Vec<Case> {
         .gives(200, "x".repeat(2 << 20)),
         // No body whatever the head says
         case("HEAD with a length", head("200 OK", "content-length: 5\r\n"))
-            .to_head()
+            .for_head()
             .gives(200, ""),
         case(
             "HEAD with a length above the cap",
             head("200 OK", "content-length: 99999999999\r\n"),
         )
-        .to_head()
+        .for_head()
         .gives(200, ""),
         case("HEAD with a length that is none", head("200 OK", "content-length: x\r\n"))
-            .to_head()
+            .for_head()
             .refused(Protocol),
-        case("HEAD without a length", head("200 OK", "")).to_head().gives(200, ""),
+        case("HEAD without a length", head("200 OK", "")).for_head().gives(200, ""),
         case("HEAD with chunks", head("200 OK", "transfer-encoding: chunked\r\n"))
-            .to_head()
+            .for_head()
             .gives(200, ""),
-        case("HEAD with a body", HELLO).to_head().gives_once(200, ""),
+        case("HEAD with a body", HELLO).for_head().gives_once(200, ""),
         case(
             "HEAD with a body in chunks",
             head("200 OK", "transfer-encoding: chunked\r\n") + CHUNKS,
         )
-        .to_head()
+        .for_head()
         .gives_once(200, ""),
         case("HEAD and close", head("200 OK", "connection: close\r\ncontent-length: 5\r\n"))
-            .to_head()
+            .for_head()
             .gives_once(200, ""),
         case("HEAD and the end", head("200 OK", "content-length: 5\r\n"))
-            .to_head()
+            .for_head()
             .closes()
             .gives_once(200, ""),
         case(
             "HEAD with a coding",
             head("200 OK", "content-encoding: gzip\r\ncontent-length: 5\r\n"),
         )
-        .to_head()
+        .for_head()
         .gives(200, ""),
         case("HEAD with 404", head("404 Not Found", "content-length: 5\r\n"))
-            .to_head()
+            .for_head()
             .gives(404, ""),
         case("204", head("204 No Content", "")).gives(204, ""),
         case("204 with a length of 0", head("204 No Content", "content-length: 0\r\n")).gives(204, ""),

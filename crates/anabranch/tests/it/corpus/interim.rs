@@ -88,7 +88,7 @@ pub(super) fn cases() -> Vec<Case> {
             "100 before an answer to HEAD",
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
         )
-        .to_head()
+        .for_head()
         .gives(200, ""),
         case(
             "100 before a body until the end",
@@ -117,7 +117,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .refused(Protocol),
         case("101 to HEAD", "HTTP/1.1 101 Switching Protocols\r\n\r\n")
-            .to_head()
+            .for_head()
             .refused(Protocol),
     ]
 }

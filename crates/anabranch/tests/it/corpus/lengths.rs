@@ -69,7 +69,7 @@ pub(super) fn cases() -> Vec<Case> {
         refused("a length twice in a list", b"content-length: 5, 5"),
         refused("a length in a list with nothing", b"content-length: 5,"),
         case("two lengths to HEAD", with(b"content-length: 5\r\ncontent-length: 6", b""))
-            .to_head()
+            .for_head()
             .refused(Protocol),
         // A transfer coding
         chunks("chunked", b"transfer-encoding: chunked"),
@@ -100,7 +100,7 @@ pub(super) fn cases() -> Vec<Case> {
         refused("gzip alone", b"transfer-encoding: gzip"),
         refused("identity alone", b"transfer-encoding: identity"),
         refused("an empty transfer coding", b"transfer-encoding:"),
-        refused("a transfer coding to HEAD", b"transfer-encoding: gzip").to_head(),
+        refused("a transfer coding to HEAD", b"transfer-encoding: gzip").for_head(),
         case("chunked by another name", with(b"transfer_encoding: chunked", b"5\r\n"))
             .closes()
             .gives_once(200, "5\r\n"),
@@ -117,7 +117,7 @@ pub(super) fn cases() -> Vec<Case> {
             "a length and chunked to HEAD",
             with(b"content-length: 5\r\ntransfer-encoding: chunked", b""),
         )
-        .to_head()
+        .for_head()
         .refused(Protocol),
     ]
 }

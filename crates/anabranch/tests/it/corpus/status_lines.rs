@@ -81,7 +81,7 @@ pub(super) fn cases() -> Vec<Case> {
             "HTTP/1.0 with chunks, to HEAD",
             b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n",
         )
-        .to_head()
+        .for_head()
         .refused(Protocol)
         .ours_alone("a head with two meanings is refused whatever was asked"),
         case("HTTP/1.2", b"HTTP/1.2 200 OK\r\ncontent-length: 0\r\n\r\n").refused(Protocol),

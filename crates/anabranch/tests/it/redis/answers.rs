@@ -48,7 +48,9 @@ async fn every_type_of_the_server_becomes_json() {
         ("GEODIST places Palermo Palermo km", r#""0.0000""#),
         ("DEL name none", "1"),
     ] {
-        let answer = ask(&redis, &client, command).await.unwrap_or_else(|error| panic!("{command}: {error}"));
+        let answer = ask(&redis, &client, command)
+            .await
+            .unwrap_or_else(|error| panic!("{command}: {error}"));
         assert_eq!(answer, json, "{command}");
     }
     assert_eq!((redis.counts().dials, server.connections()), (1, 1), "one connection for all");
@@ -63,7 +65,11 @@ async fn a_set_and_a_map_come_whole() {
     command.extend(members.iter().map(|member| Bytes::from(member.clone())));
     assert_eq!(redis.command(&client, &command, Deadline::after(ms(5000))).await.unwrap(), "5000");
     let answer = ask(&redis, &client, "SMEMBERS seen").await.unwrap();
-    let answered: BTreeSet<&str> = answer.trim_matches(['[', ']']).split(',').map(|member| member.trim_matches('"')).collect();
+    let answered: BTreeSet<&str> = answer
+        .trim_matches(['[', ']'])
+        .split(',')
+        .map(|member| member.trim_matches('"'))
+        .collect();
     assert_eq!(answered, members.iter().map(String::as_str).collect());
 }
 
@@ -73,7 +79,11 @@ async fn a_value_is_one_argument_whatever_is_in_it() {
     let (redis, client) = (Redis::new("hot", &server.url()).unwrap(), Client::new());
     let value = "\r\n$3\r\nDEL\r\n \"'; FLUSHALL\r\n";
     let deadline = Deadline::after(ms(5000));
-    let set = [Bytes::from_static(b"SET"), Bytes::from_static(b"a key\r\nFLUSHALL"), Bytes::from_static(value.as_bytes())];
+    let set = [
+        Bytes::from_static(b"SET"),
+        Bytes::from_static(b"a key\r\nFLUSHALL"),
+        Bytes::from_static(value.as_bytes()),
+    ];
     redis.command(&client, &set, deadline).await.unwrap();
     let get = [Bytes::from_static(b"GET"), set[1].clone()];
     let answer = redis.command(&client, &get, deadline).await.unwrap();
@@ -87,13 +97,32 @@ async fn bytes_that_are_no_text_fail_the_call_or_come_as_base64() {
     let (redis, client) = (Redis::new("hot", &server.url()).unwrap(), Client::new());
     let deadline = Deadline::after(ms(5000));
     let every_byte: Vec<u8> = (0..=255).collect();
-    redis.command(&client, &[Bytes::from_static(b"SET"), Bytes::from_static(b"blob"), Bytes::from(every_byte)], deadline).await.unwrap();
+    redis
+        .command(
+            &client,
+            &[Bytes::from_static(b"SET"), Bytes::from_static(b"blob"), Bytes::from(every_byte)],
+            deadline,
+        )
+        .await
+        .unwrap();
     let error = ask(&redis, &client, "GET blob").await.unwrap_err();
-    assert_eq!((error.kind(), error.detail()), (Kind::Decode, "the answer has bytes that are no UTF-8"));
-    let settings = RedisSettings { binary: Binary::Base64, ..*redis.settings() };
-    let call = RedisCall { words: &words("MGET blob none"), settings: &settings };
+    assert_eq!(
+        (error.kind(), error.detail()),
+        (Kind::Decode, "the answer has bytes that are no UTF-8")
+    );
+    let settings = RedisSettings {
+        binary: Binary::Base64,
+        ..*redis.settings()
+    };
+    let call = RedisCall {
+        words: &words("MGET blob none"),
+        settings: &settings,
+    };
     let answer = redis.call(&client, &call, deadline).await.0.unwrap();
-    assert!(answer.starts_with(b"[{\"base64\":\"AAECAwQFBgcICQoL") && answer.ends_with(b"+/w==\"},null]"), "{answer:?}");
+    assert!(
+        answer.starts_with(b"[{\"base64\":\"AAECAwQFBgcICQoL") && answer.ends_with(b"+/w==\"},null]"),
+        "{answer:?}"
+    );
     assert_eq!(redis.counts().dials, 1, "the connection lives");
 }
 
@@ -104,12 +133,24 @@ async fn a_wrong_type_fails_its_call_and_no_other() {
     ask(&redis, &client, "SET text secret").await.unwrap();
     let (wrong, right) = tokio::join!(ask(&redis, &client, "LRANGE text 0 -1"), ask(&redis, &client, "GET text"));
     let error = wrong.unwrap_err();
-    assert_eq!((error.kind(), error.attempts(), error.source_name(), error.was_sent()), (Kind::Status, 1, Some("hot"), true));
+    assert_eq!(
+        (error.kind(), error.attempts(), error.source_name(), error.was_sent()),
+        (Kind::Status, 1, Some("hot"), true)
+    );
     assert_eq!(error.detail(), "WRONGTYPE: the key holds another type than the command works on");
     assert_eq!(right.unwrap(), r#""secret""#);
-    for command in ["INCR text", "GET", "SET text secret EX secret", "OBJECT secret text", "LSET text 9 secret"] {
+    for command in [
+        "INCR text",
+        "GET",
+        "SET text secret EX secret",
+        "OBJECT secret text",
+        "LSET text 9 secret",
+    ] {
         let error = ask(&redis, &client, command).await.unwrap_err();
-        assert!(error.kind() == Kind::Status && !error.to_string().contains("secret"), "{command}: {error}");
+        assert!(
+            error.kind() == Kind::Status && !error.to_string().contains("secret"),
+            "{command}: {error}"
+        );
     }
 }
 
@@ -117,9 +158,23 @@ async fn a_wrong_type_fails_its_call_and_no_other() {
 async fn what_may_not_be_sent_never_leaves() {
     let Some(server) = RedisServer::start() else { return };
     let (redis, client) = (Redis::new("hot", &server.url()).unwrap(), Client::new());
-    for command in ["KEYS *", "FLUSHALL", "CONFIG GET *", "EVAL return 0", "BLPOP list 0", "SUBSCRIBE news", "MULTI", "XREAD BLOCK 0 STREAMS log $", ""] {
+    for command in [
+        "KEYS *",
+        "FLUSHALL",
+        "CONFIG GET *",
+        "EVAL return 0",
+        "BLPOP list 0",
+        "SUBSCRIBE news",
+        "MULTI",
+        "XREAD BLOCK 0 STREAMS log $",
+        "",
+    ] {
         let error = ask(&redis, &client, command).await.unwrap_err();
-        assert_eq!((error.kind(), error.attempts(), error.was_sent()), (Kind::Value, 0, false), "{command}");
+        assert_eq!(
+            (error.kind(), error.attempts(), error.was_sent()),
+            (Kind::Value, 0, false),
+            "{command}"
+        );
     }
     assert_eq!(redis.counts().dials, 0);
     let allowing = Redis::builder("hot", &server.url()).allow("keys").build().unwrap();
@@ -129,15 +184,29 @@ async fn what_may_not_be_sent_never_leaves() {
 #[tokio::test]
 async fn an_answer_that_is_too_large_fails_its_call_and_no_other() {
     let Some(server) = RedisServer::start() else { return };
-    let redis = Redis::builder("hot", &server.url()).settings(RedisSettings { max_body: 1000, ..RedisSettings::default() }).build().unwrap();
+    let redis = Redis::builder("hot", &server.url())
+        .settings(RedisSettings {
+            max_body: 1000,
+            ..RedisSettings::default()
+        })
+        .build()
+        .unwrap();
     let client = Client::new();
     server.ask(&["SETRANGE", "large", "67108864", "x"]);
     server.ask(&["SET", "small", "fits"]);
-    let (large, small, both) = tokio::join!(ask(&redis, &client, "GET large"), ask(&redis, &client, "GET small"), ask(&redis, &client, "MGET small large"));
+    let (large, small, both) = tokio::join!(
+        ask(&redis, &client, "GET large"),
+        ask(&redis, &client, "GET small"),
+        ask(&redis, &client, "MGET small large")
+    );
     assert_eq!(large.unwrap_err().kind(), Kind::TooLarge);
     assert_eq!(small.unwrap(), r#""fits""#);
     assert_eq!(both.unwrap_err().kind(), Kind::TooLarge);
-    let command = [Bytes::from_static(b"SET"), Bytes::from_static(b"key"), Bytes::from(vec![b'x'; 1000])];
+    let command = [
+        Bytes::from_static(b"SET"),
+        Bytes::from_static(b"key"),
+        Bytes::from(vec![b'x'; 1000]),
+    ];
     let error = redis.command(&client, &command, Deadline::after(ms(5000))).await.unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (Kind::Value, false));
     assert_eq!(redis.counts().dials, 1);
@@ -147,13 +216,20 @@ async fn an_answer_that_is_too_large_fails_its_call_and_no_other() {
 async fn a_call_says_what_it_did() {
     let Some(server) = RedisServer::start() else { return };
     let (redis, client) = (Redis::new("hot", &server.url()).unwrap(), Client::new());
-    let call = RedisCall { words: &words("PING"), settings: redis.settings() };
+    let call = RedisCall {
+        words: &words("PING"),
+        settings: redis.settings(),
+    };
     for is_reused in [false, true] {
         let (result, report) = redis.call(&client, &call, Deadline::after(ms(5000))).await;
         let timings = report.attempts[0].timings;
         assert!(result.is_ok() && report.attempts.len() == 1);
         assert_eq!((timings.reused, timings.pool.is_some()), (is_reused, !is_reused));
-        let phases: Vec<Phase> = timings.iter().map(|(phase, _)| phase).filter(|phase| *phase != Phase::Pool).collect();
+        let phases: Vec<Phase> = timings
+            .iter()
+            .map(|(phase, _)| phase)
+            .filter(|phase| *phase != Phase::Pool)
+            .collect();
         assert_eq!(phases, [Phase::FirstByte]);
     }
 }

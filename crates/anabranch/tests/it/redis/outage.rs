@@ -24,13 +24,15 @@ async fn a_server_that_is_killed_is_told_at_once_and_found_when_it_is_back() {
     let mut slowest = ms(0);
     while outage.elapsed() < ms(2000) {
         let started = Instant::now();
-        let error = redis.command(&client, &words("SET key 2"), Deadline::after(ms(1000))).await.unwrap_err();
+        let error = redis
+            .command(&client, &words("SET key 2"), Deadline::after(ms(1000)))
+            .await
+            .unwrap_err();
         assert!(matches!(error.kind(), Kind::Connect | Kind::Reset), "{error}");
         slowest = slowest.max(started.elapsed());
         sleep(ms(2)).await;
     }
-    // A retry rests for up to what the link rests; beyond the first moments there is none, since nothing was sent and nothing is there.
-    assert!(slowest < ms(900), "{slowest:?}");
+    assert!(slowest < ms(300), "{slowest:?}");
     let dials = redis.counts().dials;
     assert!((2..=9).contains(&dials), "{dials} dials in two seconds");
     server.resume();
@@ -55,7 +57,9 @@ async fn a_connection_that_the_server_ends_costs_a_read_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_a_minute_costs_about_a_dial_a_second_however_many_ask() {
-    let (redis, peer) = Peer::new(|_| ONE).refusing(1..1_000_000).source_with(|builder| builder.in_flight(10_000));
+    let (redis, peer) = Peer::new(|_| ONE)
+        .refusing(1..1_000_000)
+        .source_with(|builder| builder.in_flight(10_000));
     let client = Client::new();
     ask(&redis, &client, "GET key").await.unwrap();
     // The first connection ends when its client is drained; a new client knows nothing of the server.
@@ -95,7 +99,11 @@ async fn nobody_dials_for_a_source_that_nobody_asks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_accepts_and_hangs_up_is_not_dialled_in_a_loop() {
-    for peer in [Peer::new(|_| Does::HangUp), Peer::new(|_| ONE).greeting(Does::AnswerAndHangUp("%0\r\n")), Peer::new(|_| ONE).greeting(Does::HangUp)] {
+    for peer in [
+        Peer::new(|_| Does::HangUp),
+        Peer::new(|_| ONE).greeting(Does::AnswerAndHangUp("%0\r\n")),
+        Peer::new(|_| ONE).greeting(Does::HangUp),
+    ] {
         let (redis, peer) = peer.source();
         let client = Client::new();
         let started = Instant::now();
@@ -114,8 +122,15 @@ async fn a_greeting_that_is_not_answered_costs_the_connect_timeout_once() {
     let (redis, peer) = Peer::new(|_| ONE).greeting(Does::Nothing).source();
     let client = Client::new();
     let started = Instant::now();
-    let error = redis.command(&client, &words("INCR key"), Deadline::after(ms(30))).await.unwrap_err();
-    assert_eq!((error.kind(), error.was_sent(), started.elapsed().as_millis() / 10), (Kind::Timeout, false, 3), "{error}");
+    let error = redis
+        .command(&client, &words("INCR key"), Deadline::after(ms(30)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.was_sent(), started.elapsed().as_millis() / 10),
+        (Kind::Timeout, false, 3),
+        "{error}"
+    );
     sleep(ms(1000)).await;
     let started = Instant::now();
     let error = ask_within(&redis, &client, "INCR key", ms(30)).await.unwrap_err();
@@ -145,12 +160,20 @@ async fn a_login_while_loading_or_full_is_tried_again_and_a_wrong_protocol_is_na
     for (answer, kind, says) in [
         ("-LOADING Redis is loading the dataset in memory\r\n", Kind::Connect, "LOADING"),
         ("-ERR max number of clients reached\r\n", Kind::Connect, "refused the login"),
-        ("-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n", Kind::Protocol, "RESP3"),
+        (
+            "-ERR unknown command `HELLO`, with args beginning with: `3`, \r\n",
+            Kind::Protocol,
+            "RESP3",
+        ),
         ("HTTP/1.1 400 Bad Request\r\n", Kind::Protocol, "RESP3"),
     ] {
         let (redis, _peer) = Peer::new(|_| ONE).greeting(Does::Answer(answer)).source();
         let error = ask_within(&redis, &Client::new(), "INCR key", ms(20)).await.unwrap_err();
-        assert_eq!((error.kind(), error.was_sent(), error.detail().contains(says)), (kind, false, true), "{error}");
+        assert_eq!(
+            (error.kind(), error.was_sent(), error.detail().contains(says)),
+            (kind, false, true),
+            "{error}"
+        );
     }
 }
 
@@ -166,13 +189,22 @@ async fn what_was_sent_is_sent_again_only_if_it_reads() {
     .source();
     let client = Client::new();
     let error = ask(&redis, &client, "INCR key").await.unwrap_err();
-    assert_eq!((error.kind(), error.attempts(), error.was_sent(), sent.swap(0, SeqCst)), (Kind::Reset, 1, true, 1));
+    assert_eq!(
+        (error.kind(), error.attempts(), error.was_sent(), sent.swap(0, SeqCst)),
+        (Kind::Reset, 1, true, 1)
+    );
     sleep(ms(2000)).await;
     let error = ask(&redis, &client, "GET key").await.unwrap_err();
     assert_eq!((error.attempts(), sent.swap(0, SeqCst)), (2, 2), "{error}");
     sleep(ms(2000)).await;
-    let settings = RedisSettings { idempotent: true, ..RedisSettings::default() };
-    let call = anabranch::redis::RedisCall { words: &words("SET key 1"), settings: &settings };
+    let settings = RedisSettings {
+        idempotent: true,
+        ..RedisSettings::default()
+    };
+    let call = anabranch::redis::RedisCall {
+        words: &words("SET key 1"),
+        settings: &settings,
+    };
     let error = redis.call(&client, &call, Deadline::after(ms(5000))).await.0.unwrap_err();
     assert_eq!((error.attempts(), sent.swap(0, SeqCst)), (2, 2), "{error}");
 }
@@ -184,7 +216,12 @@ async fn nonsense_ends_the_connection_and_the_next_one_is_good() {
         let client = Client::new();
         let first = redis.command(&client, &words("INCR key"), Deadline::after(ms(5000))).await;
         // An answer too many is seen after the right one.
-        assert!(first.as_ref().map_or_else(|error| error.kind() == Kind::Protocol, |answer| answer == "1"), "{nonsense:?}: {first:?}");
+        assert!(
+            first
+                .as_ref()
+                .map_or_else(|error| error.kind() == Kind::Protocol, |answer| answer == "1"),
+            "{nonsense:?}: {first:?}"
+        );
         sleep(ms(200)).await;
         assert_eq!(ask(&redis, &client, "INCR key").await.unwrap(), "1");
         assert_eq!(peer.dials(), 2, "{nonsense:?}");
@@ -204,7 +241,10 @@ async fn a_caller_who_leaves_before_it_is_sent_leaves_nothing_behind() {
     let client = Client::new();
     for _ in 0..100 {
         let error = ask_within(&redis, &client, "INCR key", ms(1)).await.unwrap_err();
-        assert!(matches!(error.kind(), Kind::Timeout | Kind::Connect) && !error.was_sent(), "{error}");
+        assert!(
+            matches!(error.kind(), Kind::Timeout | Kind::Connect) && !error.was_sent(),
+            "{error}"
+        );
     }
     sleep(ms(3000)).await;
     assert_eq!((sent.load(SeqCst), redis.counts().in_flight), (0, 0));
@@ -231,7 +271,12 @@ async fn a_server_that_became_a_replica_is_dialled_anew_but_not_each_time() {
 async fn a_client_that_goes_away_in_the_middle_ends_its_calls() {
     let (redis, _peer) = Peer::new(|_| Does::Nothing).source();
     let (client, other) = (Client::new(), Client::new());
-    let asked = async { redis.command(&client, &words("GET key"), Deadline::after(ms(5000))).await.unwrap_err() };
+    let asked = async {
+        redis
+            .command(&client, &words("GET key"), Deadline::after(ms(5000)))
+            .await
+            .unwrap_err()
+    };
     let drained = async {
         sleep(ms(10)).await;
         client.drain(Deadline::after(ms(20))).await

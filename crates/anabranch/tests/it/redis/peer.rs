@@ -39,7 +39,12 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(script: impl Fn(Asked<'_>) -> Does + Send + Sync + 'static) -> Self {
-        Peer { script: Arc::new(script), dials: AtomicUsize::new(0), refuses: 0..0, hello: Does::Answer("%1\r\n$5\r\nproto\r\n:3\r\n") }
+        Peer {
+            script: Arc::new(script),
+            dials: AtomicUsize::new(0),
+            refuses: 0..0,
+            hello: Does::Answer("%1\r\n$5\r\nproto\r\n:3\r\n"),
+        }
     }
 
     /// Refuses these dials.
@@ -72,7 +77,12 @@ impl Peer {
 struct PeerDial(Arc<Peer>);
 
 impl Dial for PeerDial {
-    fn dial<'a>(&'a self, _host: &'a str, _port: u16, _limits: DialLimits) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
+    fn dial<'a>(
+        &'a self,
+        _host: &'a str,
+        _port: u16,
+        _limits: DialLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
         Box::pin(async move {
             let connection = self.0.dials.fetch_add(1, Ordering::SeqCst);
             if self.0.refuses.contains(&connection) {
@@ -80,7 +90,11 @@ impl Dial for PeerDial {
             }
             let (ours, theirs) = duplex(64 << 10);
             tokio::spawn(serve(theirs, connection, self.0.script.clone(), self.0.hello.clone()));
-            Ok(Dialled { stream: Stream::Boxed(Box::new(ours)), dns: None, connect: None })
+            Ok(Dialled {
+                stream: Stream::Boxed(Box::new(ours)),
+                dns: None,
+                connect: None,
+            })
         })
     }
 }
@@ -88,7 +102,14 @@ impl Dial for PeerDial {
 async fn serve(stream: DuplexStream, connection: usize, script: Arc<Script>, hello: Does) {
     let mut stream = BufReader::new(stream);
     while let Some(words) = command(&mut stream).await {
-        let does = if words[0] == "HELLO" { hello.clone() } else { script(Asked { connection, name: &words[0] }) };
+        let does = if words[0] == "HELLO" {
+            hello.clone()
+        } else {
+            script(Asked {
+                connection,
+                name: &words[0],
+            })
+        };
         match does {
             Does::Answer(answer) => stream.write_all(answer.as_bytes()).await.unwrap_or(()),
             Does::Nothing => {}
@@ -117,5 +138,10 @@ async fn number(stream: &mut BufReader<DuplexStream>, sign: char) -> Option<usiz
     let mut line = String::new();
     stream.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
     let number = line.strip_prefix(sign).and_then(|line| line.strip_suffix("\r\n"));
-    Some(number.unwrap_or_else(|| panic!("expected a length after `{sign}`, not {line:?}")).parse().unwrap())
+    Some(
+        number
+            .unwrap_or_else(|| panic!("expected a length after `{sign}`, not {line:?}"))
+            .parse()
+            .unwrap(),
+    )
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use anabranch::redis::{Redis, RedisSettings};
+use anabranch::redis::{Binary, Redis, RedisCall, RedisSettings};
 use anabranch::{Client, Deadline, Kind};
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{ask, ask_within, ms, words};
@@ -21,8 +22,14 @@ async fn a_thousand_calls_at_once_share_a_connection_and_each_gets_its_own_answe
             // Of different kinds and lengths, so that an answer to another would show.
             let value = "v".repeat(number % 97) + &number.to_string();
             assert_eq!(ask(&redis, &client, &format!("SET key:{number} {value}")).await.unwrap(), r#""OK""#);
-            assert_eq!(ask(&redis, &client, &format!("GET key:{number}")).await.unwrap(), format!("\"{value}\""));
-            assert_eq!(ask(&redis, &client, &format!("STRLEN key:{number}")).await.unwrap(), value.len().to_string());
+            assert_eq!(
+                ask(&redis, &client, &format!("GET key:{number}")).await.unwrap(),
+                format!("\"{value}\"")
+            );
+            assert_eq!(
+                ask(&redis, &client, &format!("STRLEN key:{number}")).await.unwrap(),
+                value.len().to_string()
+            );
         });
     }
     while let Some(done) = calls.join_next().await {
@@ -54,7 +61,10 @@ async fn what_several_ask_with_mget_is_asked_once() {
         let (redis, client) = (redis.clone(), client.clone());
         calls.spawn(async move {
             let asked = format!("MGET key:{number} none list key:{}", (number + 1) % 50);
-            assert_eq!(ask(&redis, &client, &asked).await.unwrap(), format!("[\"{number}\",null,null,\"{}\"]", (number + 1) % 50));
+            assert_eq!(
+                ask(&redis, &client, &asked).await.unwrap(),
+                format!("[\"{number}\",null,null,\"{}\"]", (number + 1) % 50)
+            );
         });
     }
     while let Some(done) = calls.join_next().await {
@@ -65,18 +75,62 @@ async fn what_several_ask_with_mget_is_asked_once() {
 }
 
 #[tokio::test]
+async fn an_mget_that_wants_bytes_otherwise_is_not_joined_with_one_that_does_not() {
+    let Some(server) = RedisServer::start() else { return };
+    let (redis, client) = (Redis::new("hot", &server.url()).unwrap(), Client::new());
+    let deadline = Deadline::after(ms(5000));
+    let blob = [
+        Bytes::from_static(b"SET"),
+        Bytes::from_static(b"blob"),
+        Bytes::from_static(b"\xff\x00"),
+    ];
+    redis.command(&client, &blob, deadline).await.unwrap();
+    let base64 = RedisSettings {
+        binary: Binary::Base64,
+        ..RedisSettings::default()
+    };
+    let mget = words("MGET blob none");
+    let coded = RedisCall {
+        words: &mget,
+        settings: &base64,
+    };
+    let (refused, coded, none) = tokio::join!(
+        redis.command(&client, &mget, deadline),
+        async { redis.call(&client, &coded, deadline).await.0 },
+        ask(&redis, &client, "MGET none none"),
+    );
+    assert_eq!(refused.unwrap_err().kind(), Kind::Decode);
+    assert_eq!(coded.unwrap(), r#"[{"base64":"/wA="},null]"#);
+    assert_eq!(none.unwrap(), "[null,null]");
+}
+
+#[tokio::test]
 async fn of_a_joined_mget_only_the_one_fails_that_would_have_failed_alone() {
     let Some(server) = RedisServer::start() else { return };
-    let settings = RedisSettings { max_body: 200, ..RedisSettings::default() };
+    let settings = RedisSettings {
+        max_body: 200,
+        ..RedisSettings::default()
+    };
     let redis = Redis::builder("hot", &server.url()).settings(settings).build().unwrap();
     let client = Client::new();
     server.ask(&["SET", "small", "fits"]);
     server.ask(&["SETRANGE", "large", "1000", "x"]);
     server.ask(&["SET", "medium", &"m".repeat(190)]);
     // Two of them fit alone but not together.
-    let asked = ["MGET small", "MGET large", "MGET medium", "MGET medium none", "MGET medium medium", "MGET small small"];
+    let asked = [
+        "MGET small",
+        "MGET large",
+        "MGET medium",
+        "MGET medium none",
+        "MGET medium medium",
+        "MGET small small",
+    ];
     let answers = asked.map(|command| ask(&redis, &client, command));
-    let kinds: Vec<Option<Kind>> = futures_util::future::join_all(answers).await.iter().map(|answer| answer.as_ref().err().map(|error| error.kind())).collect();
+    let kinds: Vec<Option<Kind>> = futures_util::future::join_all(answers)
+        .await
+        .iter()
+        .map(|answer| answer.as_ref().err().map(|error| error.kind()))
+        .collect();
     let too_large = Some(Kind::TooLarge);
     assert_eq!(kinds, [None, too_large, None, None, too_large, None]);
     assert_eq!(redis.counts().dials, 1);
@@ -122,7 +176,11 @@ async fn a_source_that_is_closed_or_dropped_leaves_nothing_behind() {
 #[tokio::test]
 async fn a_connection_that_is_old_is_replaced_without_a_failure() {
     let Some(server) = RedisServer::start() else { return };
-    let redis = Redis::builder("hot", &server.url()).max_lifetime(ms(50)).in_flight(1_000).build().unwrap();
+    let redis = Redis::builder("hot", &server.url())
+        .max_lifetime(ms(50))
+        .in_flight(1_000)
+        .build()
+        .unwrap();
     let client = Arc::new(Client::new());
     let mut calls = JoinSet::new();
     for _ in 0..20 {
@@ -145,7 +203,12 @@ async fn a_connection_that_is_old_is_replaced_without_a_failure() {
 #[tokio::test]
 async fn the_limit_in_flight_holds_and_says_so() {
     let Some(server) = RedisServer::start() else { return };
-    let redis = Redis::builder("hot", &server.url()).in_flight(2).queue(1).queue_wait(ms(30)).build().unwrap();
+    let redis = Redis::builder("hot", &server.url())
+        .in_flight(2)
+        .queue(1)
+        .queue_wait(ms(30))
+        .build()
+        .unwrap();
     let client = Client::new();
     ask(&redis, &client, "PING").await.unwrap();
     server.freeze();
@@ -167,7 +230,10 @@ async fn the_limit_in_flight_holds_and_says_so() {
     let limited = Redis::builder("hot", &server.url()).rate(1.0).build().unwrap();
     let deadline = Deadline::after(ms(5000));
     limited.command(&client, &words("PING"), deadline).await.unwrap();
-    assert_eq!(limited.command(&client, &words("PING"), deadline).await.unwrap_err().kind(), Kind::Limit);
+    assert_eq!(
+        limited.command(&client, &words("PING"), deadline).await.unwrap_err().kind(),
+        Kind::Limit
+    );
 }
 
 async fn settle(condition: impl Fn() -> bool) {

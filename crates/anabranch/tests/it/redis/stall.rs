@@ -9,8 +9,14 @@ use crate::redis_server::RedisServer;
 
 #[tokio::test]
 async fn a_server_that_stands_still_costs_its_calls_their_deadline_and_others_nothing() {
-    let (Some(server), Some(well)) = (RedisServer::start(), RedisServer::start()) else { return };
-    let (redis, other, client) = (Redis::new("hot", &server.url()).unwrap(), Redis::new("well", &well.url()).unwrap(), Client::new());
+    let (Some(server), Some(well)) = (RedisServer::start(), RedisServer::start()) else {
+        return;
+    };
+    let (redis, other, client) = (
+        Redis::new("hot", &server.url()).unwrap(),
+        Redis::new("well", &well.url()).unwrap(),
+        Client::new(),
+    );
     ask(&redis, &client, "SET key old").await.unwrap();
     ask(&other, &client, "SET key well").await.unwrap();
     server.freeze();
@@ -21,8 +27,15 @@ async fn a_server_that_stands_still_costs_its_calls_their_deadline_and_others_no
             (answer, started.elapsed())
         });
         let error = late.unwrap_err();
-        assert_eq!((error.kind(), error.phase(), error.was_sent()), (Kind::Timeout, Some(Phase::FirstByte), true));
-        assert!(started.elapsed() >= ms(50) && started.elapsed() < ms(150), "{:?}", started.elapsed());
+        assert_eq!(
+            (error.kind(), error.phase(), error.was_sent()),
+            (Kind::Timeout, Some(Phase::FirstByte), true)
+        );
+        assert!(
+            started.elapsed() >= ms(50) && started.elapsed() < ms(150),
+            "{:?}",
+            started.elapsed()
+        );
         assert!(fine.0.is_ok() && fine.1 < ms(50), "{fine:?}");
     }
     server.thaw();
@@ -81,7 +94,10 @@ async fn a_slow_command_holds_the_others_no_longer_than_their_deadlines() {
             ask(&redis, &client, "PING").await
         },
     );
-    assert!(slow.0.is_ok() && slow.1 >= ms(600), "the deadline is the limit, not a limit of the driver's: {slow:?}");
+    assert!(
+        slow.0.is_ok() && slow.1 >= ms(600),
+        "the deadline is the limit, not a limit of the driver's: {slow:?}"
+    );
     assert_eq!(late.0.unwrap_err().kind(), Kind::Timeout);
     assert!(late.1 < ms(250), "{:?}", late.1);
     assert!(patient.is_ok());
@@ -101,7 +117,10 @@ async fn a_command_that_takes_longer_than_the_silence_is_waited_for_while_its_ca
 #[tokio::test]
 async fn an_attempt_timeout_is_each_attempts_own() {
     let Some(server) = RedisServer::start() else { return };
-    let settings = RedisSettings { timeout: Some(ms(60)), ..RedisSettings::default() };
+    let settings = RedisSettings {
+        timeout: Some(ms(60)),
+        ..RedisSettings::default()
+    };
     let redis = Redis::builder("hot", &server.url()).settings(settings).build().unwrap();
     let client = Client::new();
     ask(&redis, &client, "PING").await.unwrap();
@@ -114,5 +133,9 @@ async fn an_attempt_timeout_is_each_attempts_own() {
     assert_eq!((read.kind(), read.attempts()), (Kind::Timeout, 2), "a read is asked twice");
     assert!(took >= ms(120) && took < ms(400), "{took:?}");
     assert_eq!((write.kind(), write.attempts()), (Kind::Timeout, 1), "a write that was sent is not");
-    assert_eq!(ask(&redis, &client, "GET key").await.unwrap(), r#""1""#, "the server carried it out once");
+    assert_eq!(
+        ask(&redis, &client, "GET key").await.unwrap(),
+        r#""1""#,
+        "the server carried it out once"
+    );
 }

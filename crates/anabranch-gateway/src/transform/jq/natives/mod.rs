@@ -22,21 +22,29 @@ pub(super) fn all() -> Vec<Fun<Engine>> {
 fn values() -> Box<[Native]> {
     Box::new([
         ("tojson", v(0), |cv| bome(Ok(cv.1.into_json()))),
-        ("fromjson", v(0), |cv| bome(cv.1.expect_text().and_then(|text| read_bytes(text.as_bytes())))),
+        ("fromjson", v(0), |cv| {
+            bome(cv.1.expect_text().and_then(|text| read_bytes(text.as_bytes())))
+        }),
         ("type", v(0), |cv| bome(Ok(Value::text(cv.1.type_name())))),
         ("length", v(0), |cv| bome(length(cv.1))),
         ("_sum", v(0), |cv| bome(sum(cv.1))),
-        ("contains", v(1), |cv| unary(cv, |value, part| value.contains(&part).map(Value::Bool))),
+        ("contains", v(1), |cv| {
+            unary(cv, |value, part| value.contains(&part).map(Value::Bool))
+        }),
         ("has", v(1), |cv| unary(cv, |value, key| value.has(&key).map(Value::Bool))),
         ("indices", v(1), |cv| unary(cv, |value, wanted| value.indices(&wanted))),
-        ("delpaths", v(1), |cv| unary(cv, |value, paths| match paths {
-            Value::List(paths) => without(value, List::into_items(paths)),
-            other => Err(Error::typ(other, "array of paths")),
-        })),
-        ("bsearch", v(1), |cv| unary(cv, |value, wanted| match &value {
-            Value::List(list) => Ok(place_in(list.items(), &wanted)),
-            _ => Err(Error::typ(value, "array")),
-        })),
+        ("delpaths", v(1), |cv| {
+            unary(cv, |value, paths| match paths {
+                Value::List(paths) => without(value, List::into_items(paths)),
+                other => Err(Error::typ(other, "array of paths")),
+            })
+        }),
+        ("bsearch", v(1), |cv| {
+            unary(cv, |value, wanted| match &value {
+                Value::List(list) => Ok(place_in(list.items(), &wanted)),
+                _ => Err(Error::typ(value, "array")),
+            })
+        }),
     ])
 }
 
@@ -60,7 +68,9 @@ fn absolute(number: &Number) -> Value {
 
 /// All items added up, without copying what came before each time.
 fn sum(value: Value) -> ValueResult {
-    let Value::List(list) = value else { return Err(Error::typ(value, "array")) };
+    let Value::List(list) = value else {
+        return Err(Error::typ(value, "array"));
+    };
     List::into_items(list).into_iter().try_fold(Value::NULL, |sum, item| sum + item)
 }
 
@@ -77,9 +87,15 @@ fn numbers() -> Box<[Native]> {
         ("nan", v(0), |_| bome(Ok(Value::from(f64::NAN)))),
         ("infinite", v(0), |_| bome(Ok(Value::from(f64::INFINITY)))),
         ("isnan", v(0), |cv| bome(float(&cv.1).map(|float| Value::Bool(float.is_nan())))),
-        ("isinfinite", v(0), |cv| bome(float(&cv.1).map(|float| Value::Bool(float.is_infinite())))),
-        ("isnormal", v(0), |cv| bome(float(&cv.1).map(|float| Value::Bool(float.is_normal())))),
-        ("abs", v(0), |cv| bome(cv.1.as_number().map(absolute).ok_or_else(|| Error::typ(cv.1.clone(), "number")))),
+        ("isinfinite", v(0), |cv| {
+            bome(float(&cv.1).map(|float| Value::Bool(float.is_infinite())))
+        }),
+        ("isnormal", v(0), |cv| {
+            bome(float(&cv.1).map(|float| Value::Bool(float.is_normal())))
+        }),
+        ("abs", v(0), |cv| {
+            bome(cv.1.as_number().map(absolute).ok_or_else(|| Error::typ(cv.1.clone(), "number")))
+        }),
         ("tonumber", v(0), |cv| bome(to_number(cv.1))),
     ])
 }

@@ -14,6 +14,11 @@ use crate::transform::jq::value::{Error, Number, Value, ValueResult};
 const TEXT_MAX: usize = 256 << 10;
 /// Bytes of an expression once it is compiled; `[a-z]{1,50}` takes about 4,000.
 const PROGRAM_MAX: usize = 64 << 10;
+/// The same for a text above [`LONG_TEXT`], so that no search takes much longer than a program may.
+const PROGRAM_MAX_LONG: usize = 16 << 10;
+const LONG_TEXT: usize = 64 << 10;
+/// Bytes of text that count as a step before they are searched.
+const BYTES_PER_STEP: usize = 4;
 
 pub(super) fn all() -> Box<[Native]> {
     Box::new([
@@ -75,14 +80,19 @@ impl<'a> Search<'a> {
         let text_of = |value: &'a Value| value.as_text().ok_or_else(|| cannot_match(value));
         let text = text_of(text)?;
         if text.len() > TEXT_MAX {
-            return Err(Error::str(format!("a text of {} bytes is too long to be searched: at most {TEXT_MAX}", text.len())));
+            return Err(Error::str(format!(
+                "a text of {} bytes is too long to be searched: at most {TEXT_MAX}",
+                text.len()
+            )));
         }
         let expression = expression.as_text().ok_or_else(|| cannot_match(expression))?;
         let flags = match flags {
             Value::Null(_) => "",
-            flags => flags.as_text().ok_or_else(|| Error::str(format!("{flags} is not a string of flags")))?,
+            flags => flags
+                .as_text()
+                .ok_or_else(|| Error::str(format!("{flags} is not a string of flags")))?,
         };
-        meter::work(expression.len() / 8);
+        meter::work((text.len() + expression.len()) / BYTES_PER_STEP);
         let mut search = Search {
             text,
             regex: Regex::new("").map_err(|error| Error::str(error.to_string()))?,
@@ -90,7 +100,7 @@ impl<'a> Search<'a> {
             skips_empty: false,
         };
         let mut builder = RegexBuilder::new(expression);
-        builder.size_limit(PROGRAM_MAX);
+        builder.size_limit(if text.len() > LONG_TEXT { PROGRAM_MAX_LONG } else { PROGRAM_MAX });
         for flag in flags.chars() {
             match flag {
                 'g' => search.global = true,
@@ -104,17 +114,22 @@ impl<'a> Search<'a> {
                 _ => return Err(Error::str(format!("{flags} is not a valid modifier string"))),
             }
         }
-        search.regex = builder.build().map_err(|error| Error::str(format!("{expression} (at offset 0) is not a valid regex: {error}")))?;
+        search.regex = builder
+            .build()
+            .map_err(|error| Error::str(format!("{expression} (at offset 0) is not a valid regex: {error}")))?;
         Ok(search)
     }
 
     /// The matches asked for.
     fn each(&self) -> impl Iterator<Item = Captures<'a>> + use<'a, '_> {
         let most = if self.global { usize::MAX } else { 1 };
-        let all = self.regex.captures_iter(self.text).inspect(|found| {
-            meter::work(1 + found.get(0).map_or(0, |whole| whole.range().len() / 16));
-        });
-        all.filter(|found| !self.skips_empty || found.get(0).is_some_and(|whole| !whole.range().is_empty())).take(most)
+        // A search may have looked at all of the text, however little it found.
+        let all = self
+            .regex
+            .captures_iter(self.text)
+            .inspect(|_| meter::work(1 + self.text.len() / 64));
+        all.filter(|found| !self.skips_empty || found.get(0).is_some_and(|whole| !whole.range().is_empty()))
+            .take(most)
     }
 
     /// A match as an object.
@@ -123,7 +138,11 @@ impl<'a> Search<'a> {
         let captures = found.iter().zip(self.regex.capture_names()).skip(1).map(|(group, name)| {
             let text = group.map(|group| group.range());
             let entries = self.place(text, places);
-            Value::object(entries.into_iter().chain([Value::entry("name", name.map_or(Value::NULL, Value::text))]))
+            Value::object(
+                entries
+                    .into_iter()
+                    .chain([Value::entry("name", name.map_or(Value::NULL, Value::text))]),
+            )
         });
         let captures: Value = captures.collect();
         let entries = self.place(Some(whole), places);
@@ -134,11 +153,19 @@ impl<'a> Search<'a> {
         let (offset, length, text) = match range {
             Some(range) => {
                 let text = &self.text[range.clone()];
-                (Value::int(places.of(range.start)), Value::int(text.chars().count()), Value::text(text))
+                (
+                    Value::int(places.of(range.start)),
+                    Value::int(text.chars().count()),
+                    Value::text(text),
+                )
             }
             None => (Value::Number(Number::Int(-1)), Value::int(0), Value::NULL),
         };
-        [Value::entry("offset", offset), Value::entry("length", length), Value::entry("string", text)]
+        [
+            Value::entry("offset", offset),
+            Value::entry("length", length),
+            Value::entry("string", text),
+        ]
     }
 }
 
@@ -155,7 +182,11 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(text: &'a str) -> Self {
-        Places { text, byte: 0, character: 0 }
+        Places {
+            text,
+            byte: 0,
+            character: 0,
+        }
     }
 
     fn of(&mut self, byte: usize) -> usize {

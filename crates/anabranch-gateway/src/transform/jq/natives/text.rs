@@ -8,15 +8,25 @@ use crate::transform::jq::value::{Error, List, Value, ValueResult};
 
 pub(super) fn all() -> Box<[Native]> {
     Box::new([
-        ("escape_html", v(0), |cv| bome(cv.1.expect_text().map(|text| Value::text(html(text))))),
-        ("_to_base32", v(0), |cv| bome(cv.1.expect_text().map(|text| Value::text(to_base32(text.as_bytes()))))),
+        ("escape_html", v(0), |cv| {
+            bome(cv.1.expect_text().map(|text| Value::text(html(text))))
+        }),
+        ("_to_base32", v(0), |cv| {
+            bome(cv.1.expect_text().map(|text| Value::text(to_base32(text.as_bytes()))))
+        }),
         ("_from_base32", v(0), |cv| bome(from_base32(&cv.1))),
-        ("ltrimstr", v(1), |cv| unary(cv, |value, part| Ok(without(value, &part, |text, part| text.strip_prefix(part))))),
-        ("rtrimstr", v(1), |cv| unary(cv, |value, part| Ok(without(value, &part, |text, part| text.strip_suffix(part))))),
-        ("join", v(1), |cv| unary(cv, |value, separator| match value {
-            Value::List(list) => join(&List::into_items(list), &separator),
-            other => Err(Error::typ(other, "array")),
-        })),
+        ("ltrimstr", v(1), |cv| {
+            unary(cv, |value, part| Ok(without(value, &part, |text, part| text.strip_prefix(part))))
+        }),
+        ("rtrimstr", v(1), |cv| {
+            unary(cv, |value, part| Ok(without(value, &part, |text, part| text.strip_suffix(part))))
+        }),
+        ("join", v(1), |cv| {
+            unary(cv, |value, separator| match value {
+                Value::List(list) => join(&List::into_items(list), &separator),
+                other => Err(Error::typ(other, "array")),
+            })
+        }),
         ("_replace", v(2), |mut cv| {
             let (with, what) = (cv.0.pop_var(), cv.0.pop_var());
             bome(replace(&cv.1, &what, &with))

@@ -71,7 +71,12 @@ impl Value {
     /// The keys with what is there.
     pub(super) fn each_entry(self) -> Each<(Value, Value)> {
         match self {
-            Value::List(list) => Box::new(List::into_items(list).into_iter().enumerate().map(|(at, item)| Ok((Value::int(at), item)))),
+            Value::List(list) => Box::new(
+                List::into_items(list)
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, item)| Ok((Value::int(at), item))),
+            ),
             Value::Object(object) => Box::new(Object::into_entries(object).into_iter().map(|(key, value)| Ok((key.into(), value)))),
             other => Box::new(std::iter::once(Err(not_iterable(other)))),
         }
@@ -114,7 +119,10 @@ fn places_of(list: &Rc<List>, wanted: &Rc<List>) -> Value {
         return Value::NULL;
     }
     let windows = list.items().windows(wanted.len()).enumerate();
-    windows.filter(|(_, window)| *window == wanted).map(|(at, _)| Value::int(at)).collect()
+    windows
+        .filter(|(_, window)| *window == wanted)
+        .map(|(at, _)| Value::int(at))
+        .collect()
 }
 
 impl Value {
@@ -162,7 +170,11 @@ impl Value {
             }
             (a, b) if a.type_name() == b.type_name() => Ok(a == b),
             (a, b) => {
-                let message = format!("{} ({a}) and {} ({b}) cannot have their containment checked", a.type_name(), b.type_name());
+                let message = format!(
+                    "{} ({a}) and {} ({b}) cannot have their containment checked",
+                    a.type_name(),
+                    b.type_name()
+                );
                 Err(Error::str(message))
             }
         }
@@ -171,7 +183,11 @@ impl Value {
     /// As [`contains`](Value::contains), for a value inside of another one: types that differ are no error there.
     fn holds(&self, other: &Value) -> Result<bool, Error> {
         meter::work(1);
-        if self.type_name() == other.type_name() { self.contains(other) } else { Ok(false) }
+        if self.type_name() == other.type_name() {
+            self.contains(other)
+        } else {
+            Ok(false)
+        }
     }
 }
 
@@ -183,14 +199,6 @@ fn places_in_text(text: &str, wanted: &str) -> Value {
     let letters = text.char_indices().enumerate();
     let places = letters.filter(|(_, (byte, _))| text[*byte..].starts_with(wanted));
     places.map(|(at, _)| Value::int(at)).collect()
-}
-
-/// Follows keys that were made by `path`: what is not there is null.
-pub(in crate::transform::jq) fn follow(value: Value, path: &[Value]) -> ValueResult {
-    path.iter().try_fold(value, |value, key| match value {
-        Value::Null(_) => Ok(Value::NULL),
-        value => value.at(key),
-    })
 }
 
 impl Value {

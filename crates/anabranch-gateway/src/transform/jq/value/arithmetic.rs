@@ -58,7 +58,11 @@ impl Mul for Value {
 /// A text so many times, begun ones counted whole; not once is null.
 fn repeated(text: &Rc<Text>, times: &Number) -> Value {
     let times = times.float();
-    if times > 0.0 { text.repeat(times.ceil() as usize) } else { Value::NULL }
+    if times > 0.0 {
+        text.repeat(times.ceil() as usize)
+    } else {
+        Value::NULL
+    }
 }
 
 impl Div for Value {
@@ -94,7 +98,9 @@ impl Rem for Value {
 
 fn by_zero(a: &Number, b: &Number) -> Error {
     let (a, b) = (a.text(), b.text());
-    Error::str(format!("number ({a}) and number ({b}) cannot be divided because the divisor is zero"))
+    Error::str(format!(
+        "number ({a}) and number ({b}) cannot be divided because the divisor is zero"
+    ))
 }
 
 impl Neg for Value {

@@ -78,15 +78,18 @@ impl Number {
     }
 
     pub(in crate::transform::jq) fn add(&self, other: &Number) -> Number {
-        self.whole(other, i64::checked_add).unwrap_or_else(|| Number::of(self.float() + other.float()))
+        self.whole(other, i64::checked_add)
+            .unwrap_or_else(|| Number::of(self.float() + other.float()))
     }
 
     pub(in crate::transform::jq) fn subtract(&self, other: &Number) -> Number {
-        self.whole(other, i64::checked_sub).unwrap_or_else(|| Number::of(self.float() - other.float()))
+        self.whole(other, i64::checked_sub)
+            .unwrap_or_else(|| Number::of(self.float() - other.float()))
     }
 
     pub(in crate::transform::jq) fn multiply(&self, other: &Number) -> Number {
-        self.whole(other, i64::checked_mul).unwrap_or_else(|| Number::of(self.float() * other.float()))
+        self.whole(other, i64::checked_mul)
+            .unwrap_or_else(|| Number::of(self.float() * other.float()))
     }
 
     /// None for a divisor of zero.
@@ -146,7 +149,11 @@ impl Number {
                 let (x, y) = (a.float(), b.float());
                 let by_value = x.partial_cmp(&y).unwrap_or_else(|| y.is_nan().cmp(&x.is_nan()));
                 // Digits that floating point rounds to infinity are still short of it.
-                let reach = if x < 0.0 { a.is_finite().cmp(&b.is_finite()) } else { b.is_finite().cmp(&a.is_finite()) };
+                let reach = if x < 0.0 {
+                    a.is_finite().cmp(&b.is_finite())
+                } else {
+                    b.is_finite().cmp(&a.is_finite())
+                };
                 by_value.then(if x.is_nan() { Ordering::Equal } else { reach })
             }
         }
@@ -177,7 +184,11 @@ impl Number {
 fn compare_mixed(int: i64, float: f64) -> Ordering {
     (int as f64).partial_cmp(&float).unwrap_or(Ordering::Equal).then_with(|| {
         // Equal as floating point: the float is whole here, and within 64 bits but for 2^63.
-        if float >= 9_223_372_036_854_775_808.0 { Ordering::Less } else { int.cmp(&(float as i64)) }
+        if float >= 9_223_372_036_854_775_808.0 {
+            Ordering::Less
+        } else {
+            int.cmp(&(float as i64))
+        }
     })
 }
 
@@ -223,7 +234,10 @@ mod tests {
         assert_eq!(text(&Number::Int(1).divide(&Number::Int(4)).unwrap()), "0.25");
         assert_eq!(text(&Number::read("1.50").add(&Number::read("0.5"))), "2");
         assert!(Number::Int(1).divide(&Number::Int(0)).is_none());
-        assert_eq!(text(&Number::Int(i64::MIN).divide(&Number::Int(-1)).unwrap()), "9.223372036854776e+18");
+        assert_eq!(
+            text(&Number::Int(i64::MIN).divide(&Number::Int(-1)).unwrap()),
+            "9.223372036854776e+18"
+        );
         assert_eq!(text(&Number::Int(i64::MIN).negate()), "9.223372036854776e+18");
         assert_eq!(text(&Number::Int(i64::MIN).remainder(&Number::Int(-1)).unwrap()), "0");
         assert_eq!(text(&Number::Int(-5).remainder(&Number::Int(3)).unwrap()), "-2");
@@ -248,7 +262,17 @@ mod tests {
 
     #[test]
     fn the_order_is_by_value_with_nan_first() {
-        let ascending = ["-1e400", "-2", "-0.5", "0", "1e-9", "1", "9007199254740992", "9007199254740993", "1e400"];
+        let ascending = [
+            "-1e400",
+            "-2",
+            "-0.5",
+            "0",
+            "1e-9",
+            "1",
+            "9007199254740992",
+            "9007199254740993",
+            "1e400",
+        ];
         let mut numbers: Vec<Number> = ascending.iter().map(|text| Number::read(text)).collect();
         numbers.insert(0, Number::Float(f64::NEG_INFINITY));
         numbers.insert(0, Number::Float(f64::NAN));
@@ -260,6 +284,9 @@ mod tests {
         }
         assert!(Number::read("1.0").equals(&Number::Int(1)));
         assert!(!Number::Float(f64::NAN).equals(&Number::Float(f64::NAN)));
-        assert_eq!(Number::Int(i64::MAX).compare(&Number::Float(9_223_372_036_854_775_808.0)), Ordering::Less);
+        assert_eq!(
+            Number::Int(i64::MAX).compare(&Number::Float(9_223_372_036_854_775_808.0)),
+            Ordering::Less
+        );
     }
 }

@@ -83,7 +83,9 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Value {
         let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
+        let length = rest
+            .iter()
+            .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
         let digits = &rest[..length.unwrap_or(rest.len())];
         self.at += digits.len();
         Value::Number(Number::read(&String::from_utf8_lossy(digits)))

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
-use super::super::meter::Charge;
+use super::super::meter::{self, Charge};
 use super::Value;
 
 /// What a text holds beside its bytes.
 const OVERHEAD: usize = 64;
+/// Bytes that count as a step when they are copied.
+const BYTES_PER_STEP: usize = 64;
 
 /// A text and what it costs.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub(in crate::transform::jq) struct Text {
 
 impl Text {
     pub(in crate::transform::jq) fn new(text: String) -> Self {
+        meter::work(text.len() / BYTES_PER_STEP);
         let charge = Charge::new(text.capacity() + OVERHEAD);
         Text { text, charge }
     }
@@ -31,6 +34,7 @@ impl Text {
             if own.text.capacity() - own.text.len() < second.text.len() {
                 Charge::reserve(own.text.len() + second.text.len());
             }
+            meter::work(second.text.len() / BYTES_PER_STEP);
             own.text.push_str(&second.text);
             own.charge.set(own.text.capacity() + OVERHEAD);
             return first;

@@ -16,7 +16,10 @@ impl ValT for Value {
     fn from_map<I: IntoIterator<Item = (Self, Self)>>(entries: I) -> ValueResult {
         let entry = |(key, value)| match key {
             Value::Text(name) => Ok((Key(name), value)),
-            other => Err(Error::str(format!("object keys must be strings, and {other} is {}", other.type_name()))),
+            other => Err(Error::str(format!(
+                "object keys must be strings, and {other} is {}",
+                other.type_name()
+            ))),
         };
         Ok(Value::object(entries.into_iter().map(entry).collect::<Result<Vec<_>, Error>>()?))
     }

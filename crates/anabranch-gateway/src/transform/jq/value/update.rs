@@ -93,11 +93,7 @@ impl Value {
     }
 }
 
-fn change_entry<'a, I: Iterator<Item = ValX<'a, Value>>>(
-    object: Rc<Object>,
-    name: &Rc<Text>,
-    f: impl Fn(Value) -> I,
-) -> ValX<'a, Value> {
+fn change_entry<'a, I: Iterator<Item = ValX<'a, Value>>>(object: Rc<Object>, name: &Rc<Text>, f: impl Fn(Value) -> I) -> ValX<'a, Value> {
     // The old value leaves the object meanwhile, so that it is changed in place where nobody else holds it.
     let mut old = Value::NULL;
     let object = Object::change(object, |entries| {
@@ -161,7 +157,9 @@ pub(in crate::transform::jq) fn without(value: Value, paths: Vec<Value>) -> Valu
 
 fn remove(value: Value, path: &[Value]) -> ValueResult {
     meter::work(1);
-    let Some((key, rest)) = path.split_first() else { return Ok(Value::NULL) };
+    let Some((key, rest)) = path.split_first() else {
+        return Ok(Value::NULL);
+    };
     if let Value::Null(_) = value {
         return Ok(value);
     }

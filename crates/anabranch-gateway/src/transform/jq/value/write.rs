@@ -122,6 +122,7 @@ impl Writer {
         if self.out.len() + text.len() > self.most {
             return Err(Full);
         }
+        meter::work(text.len() / 64);
         write_string(&mut self.out, text);
         Ok(())
     }
