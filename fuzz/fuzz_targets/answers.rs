@@ -18,7 +18,11 @@ use both::{Script, Seen, as_strict, ask};
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let [how, seed, answer @ ..] = input else { return Corpus::Reject };
-    let answer = if how & 16 == 0 { answer.to_vec() } else { fragments::put_together(answer) };
+    let answer = if how & 16 == 0 {
+        answer.to_vec()
+    } else {
+        fragments::put_together(answer)
+    };
     let script = Script {
         method: if how & 1 == 0 { Method::GET } else { Method::HEAD },
         closes: how & 2 == 0,

@@ -1,13 +1,14 @@
 //! The gateway itself: a plan with its sources, shared by all cores, and one [`Core`] per runtime that answers requests.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anabranch::client::{Prototype, WireLimits};
 use anabranch::policy::{Cache, RetrySettings, RetryStatuses, Store};
-use anabranch::{Attempt, Client, Compute};
+use anabranch::{Attempt, Client, Compute, Deadline};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
@@ -20,6 +21,9 @@ use crate::source::GatewaySource;
 
 /// Requests being answered at once over all cores; above it 503 with `Retry-After: 1`.
 const MAX_REQUESTS: usize = 4096;
+
+/// How often sessions of databases are let go of while a core ends.
+const RELEASE_EVERY: Duration = Duration::from_millis(20);
 
 /// A plan with its sources. All cores share it; no request writes to it but for the limits and counters that sources share.
 #[derive(Debug)]
@@ -262,6 +266,19 @@ impl Core {
     /// The client whose connections it uses.
     pub fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    /// Ends its client: lets go of what rests in its connections to services and databases, waits until the deadline for what still
+    /// works, writes that outlived their request for example, and gives the names of what had to be cut off.
+    pub async fn drain(&self, deadline: Deadline) -> Vec<&'static str> {
+        let mut drained = pin!(self.client().drain(deadline));
+        loop {
+            self.gateway().sources.iter().for_each(|source| source.release(self.client()));
+            // A session comes to rest when its statement ends, so it is let go of again and again.
+            if let Ok(cut_off) = Deadline::after(RELEASE_EVERY).bound(drained.as_mut()).await {
+                return cut_off;
+            }
+        }
     }
 
     /// What it was told to do beyond answering.

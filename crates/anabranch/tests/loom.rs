@@ -12,6 +12,7 @@
 
 #[path = "../src/policy/sync.rs"]
 mod sync;
+#[rustfmt::skip]
 #[path = "../src/policy/slots.rs"]
 #[allow(dead_code, unreachable_pub, reason = "what only the limiter around it uses")]
 mod slots;

@@ -31,13 +31,12 @@ pub(crate) fn run(args: &TryArgs, terminal: &Terminal) -> Result<Exit, Failure> 
     };
     let gateway = Gateway::build(plan).map_err(Failure::usage)?;
     runtime()?.block_on(async {
-        let client = Client::new();
         let options = CoreOptions { dev: true, trace: true };
-        let core = Core::with_compute(gateway, client.clone(), options, Compute::new(ComputeSettings::default()));
+        let core = Core::with_compute(gateway, Client::new(), options, Compute::new(ComputeSettings::default()));
         let answer = core.answer(request).await;
         let shown = show(args, &answer, terminal);
         // A write that was sent goes on without its reply; ending the process would cut it off.
-        for name in client.drain(Deadline::after(LEFT_BEHIND)).await {
+        for name in core.drain(Deadline::after(LEFT_BEHIND)).await {
             terminal.tagged(Tag::Warning, format!("`{name}` was still running and has been cut off"));
         }
         shown.map(|()| if answer.status.as_u16() < 400 { Exit::Ok } else { Exit::Failed })

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,9 +36,6 @@ pub struct CoreInbox {
     sockets: mpsc::Receiver<(std::net::TcpStream, IpAddr)>,
     open: Arc<AtomicUsize>,
 }
-
-/// How often sessions of databases are let go of while a core ends.
-const RELEASE_EVERY: Duration = Duration::from_millis(20);
 
 /// One connection counted for as long as it lives.
 struct Counted(Arc<AtomicUsize>);
@@ -197,12 +193,6 @@ pub async fn serve_on(core: Core, listener: TcpListener, stop: Stop, grace: Dura
 async fn drain(core: &Core, connections: &Background, grace: Duration) -> usize {
     let deadline = Deadline::after(grace);
     let cut = connections.drain(deadline).await.len();
-    let mut drained = pin!(core.client().drain(deadline));
-    loop {
-        core.gateway().sources().iter().for_each(|source| source.release(core.client()));
-        // A session comes to rest when its statement ends, which may outlive its client: so it is let go of again and again.
-        if Deadline::after(RELEASE_EVERY).bound(drained.as_mut()).await.is_ok() {
-            return cut;
-        }
-    }
+    core.drain(deadline).await;
+    cut
 }

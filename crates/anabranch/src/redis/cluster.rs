@@ -24,10 +24,11 @@ use super::slots::Target;
 use crate::client::Timings;
 use crate::{CallError, Client, Gathering, Kind, Phase, Settled};
 
-/// Redirects that one call follows. One is usual after a slot has moved, two while one moves (redis-py and Jedis: 5).
+/// Redirects that one call follows. One is usual after a slot has moved, two while one moves (Jedis allows 5 as well).
 const MOST_REDIRECTS: usize = 5;
 /// The map is asked for at most so often.
 const MAP_EVERY: Duration = Duration::from_secs(1);
+
 /// The servers of a cluster.
 pub(super) struct Cluster {
     connector: Arc<Connector>,

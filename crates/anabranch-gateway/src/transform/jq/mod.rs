@@ -15,6 +15,7 @@ mod run;
 mod value;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
@@ -31,7 +32,12 @@ pub(crate) struct Jq {
     looks_at_input: bool,
     items_of_input: Vec<String>,
     form: Form,
+    /// Runs that go to the compute pool at once, since the last one on a loop had to be broken off there.
+    elsewhere: AtomicU32,
 }
+
+/// Runs that are not tried on a loop after one had to be broken off.
+const RUNS_ELSEWHERE: u32 = 31;
 
 /// What has to be done for a value.
 enum Form {
@@ -75,6 +81,7 @@ impl Jq {
             looks_at_input,
             items_of_input,
             form,
+            elsewhere: AtomicU32::new(0),
         })
     }
 
@@ -102,6 +109,20 @@ impl Jq {
             Form::Path { variable, hops } => path::find(input, variable.and_then(|at| variables.get(at)), hops),
             Form::Program(program) => run::run(program, input, variables, room),
         }
+    }
+
+    /// Whether a run on a loop is worth trying: not where the last one took too long, for a while. Races only change how long.
+    pub(crate) fn may_fit_a_loop(&self) -> bool {
+        let left = self.elsewhere.load(Ordering::Relaxed);
+        if left > 0 {
+            self.elsewhere.store(left - 1, Ordering::Relaxed);
+        }
+        left == 0
+    }
+
+    /// Notes that a run took too long for a loop.
+    pub(crate) fn did_not_fit_a_loop(&self) {
+        self.elsewhere.store(RUNS_ELSEWHERE, Ordering::Relaxed);
     }
 
     /// Whether it needs the interpreter.

@@ -1,4 +1,5 @@
-# What jq 1.7 has and the interpreter's library lacks or does otherwise. Recursive definitions take no filters as arguments: those would
+# What jq 1.7 has and the interpreter's library lacks or does otherwise. Some of it is as in jq's own `builtin.jq`
+# (Copyright (C) 2012 Stephen Dolan, MIT license). Recursive definitions take no filters as arguments: those would
 # be kept, one inside the other, for as long as the recursion goes on.
 
 # Conversion

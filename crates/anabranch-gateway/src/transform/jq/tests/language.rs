@@ -247,3 +247,51 @@ fn nothing_stands_in_front_of_our_own_filters() {
         assert!(!hidden, "{name}/{}", arguments.len());
     }
 }
+
+/// Not a benchmark: says what a step and a typical program cost where somebody wonders (`--release -- --ignored --nocapture`).
+#[test]
+#[ignore = "prints times"]
+#[expect(clippy::disallowed_methods, reason = "real time is the point")]
+fn times() {
+    let orders: Vec<String> = (0..6)
+        .map(|id| format!("{{\"id\":{id},\"price\":{id}.50,\"user\":{{\"name\":\"Ada {id}\",\"vip\":true}},\"tags\":[\"a\",\"b\"]}}"))
+        .collect();
+    let orders = Bytes::from(format!("[{}]", orders.join(",")));
+    for program in [
+        ".[0].user.name",
+        "length > 3",
+        "[.[] | select(.price > 2) | {id, name: .user.name, tags}]",
+        "map(.price) | add",
+        "[range(1000)] | map(. + 1) | add",
+        "reduce range(1000) as $i (0; . + $i)",
+    ] {
+        let began = std::time::Instant::now();
+        let jq = Jq::compile(program).unwrap();
+        let compiled = began.elapsed();
+        let input = Input::Value(orders.clone());
+        let context = anabranch::JobContext::default();
+        let began = std::time::Instant::now();
+        for _ in 0..200 {
+            jq.run(&input, &[], &Room::on_pool(&context, false, 1 << 20)).unwrap();
+        }
+        let took = began.elapsed() / 200;
+        let here = jq.run(&input, &[], &Room::on_loop(1 << 20)).is_ok();
+        println!(
+            "{program}: compiled in {compiled:?}, {took:?} on {} bytes, on the loop: {here}",
+            orders.len()
+        );
+    }
+    let spin = Jq::compile("def f: f; f").unwrap();
+    let began = std::time::Instant::now();
+    let _ = spin.run(&Input::Null, &[], &Room::on_loop(1 << 20));
+    println!("a loop was cut after {:?}", began.elapsed());
+    let deepest = std::thread::Builder::new().stack_size(8 << 20).spawn(|| {
+        let context = anabranch::JobContext::default();
+        let goes = |levels: &u32| {
+            let jq = Jq::compile(&format!("def f: if . == 0 then 0 else 1 + (. - 1 | f) end; {levels} | f")).unwrap();
+            jq.run(&Input::Null, &[], &Room::on_pool(&context, true, 100)).is_ok()
+        };
+        (0..14).map(|power| 1 << power).take_while(goes).last()
+    });
+    println!("levels of recursion on the pool: {:?}", deepest.unwrap().join().unwrap());
+}

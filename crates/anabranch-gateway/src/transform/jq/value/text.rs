@@ -74,7 +74,7 @@ impl Text {
             return Value::list(Vec::new());
         }
         if separator.is_empty() {
-            return text.chars().map(|letter| Value::text(letter)).collect();
+            return text.chars().map(Value::text).collect();
         }
         text.split(separator).map(Value::text).collect()
     }
