@@ -88,7 +88,7 @@ pub(crate) fn paint(color: bool, code: &str, text: &str) -> String {
     }
 }
 
-/// https://no-color.org: present and not empty.
+/// <https://no-color.org>: present and not empty.
 fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }

@@ -27,7 +27,7 @@ pub struct Plan {
     pub max_calls: usize,
     /// What the kept answers of all calls may take together, in bytes.
     pub cache_size: u64,
-    /// The sources; [`CallPlan::source`] is an index.
+    /// The sources; [`Action::source`] is an index.
     pub sources: Vec<SourcePlan>,
     /// The routes, in the order written.
     pub routes: Vec<RoutePlan>,

@@ -56,7 +56,8 @@ pub(crate) async fn answer(core: &Core, matched: Matched<'_>, asked: Asked<'_>) 
         made: None,
     };
     if let Reply::Jq(program) = &route.reply {
-        joined.make(program, deadline).await;
+        // In a box, so that other replies do not carry its size.
+        Box::pin(joined.make(program, deadline)).await;
     }
     joined.into_answer()
 }

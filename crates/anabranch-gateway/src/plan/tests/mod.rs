@@ -6,6 +6,7 @@ mod lists;
 mod params;
 mod sent;
 mod conditions;
+mod programs;
 mod sources;
 #[cfg(feature = "postgres")]
 mod sql;

@@ -256,7 +256,7 @@ fn a_database_has_a_pool_and_no_services_keys() {
     );
     says("postgres: 'postgres://h/d', http: 2", "`http` has no meaning beside `postgres`");
     says("postgres: 'postgres://h/d', url: http://h", "`postgres` and `url` in one source");
-    says("postgres: 'postgres://h/d', pool: 0", "a pool of no sessions");
+    says("postgres: 'postgres://h/d', pool: 0", "`0`: a pool of no sessions");
     says("postgres: http://db", "`http://db`: ");
 }
 

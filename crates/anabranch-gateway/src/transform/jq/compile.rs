@@ -8,16 +8,16 @@ use std::ops::Range;
 use std::thread;
 
 use jaq_core::Compiler;
-use jaq_core::compile::{Undefined, Filter};
-use jaq_core::load::lex::{self, Lexer, StrPart, Tok, Token};
-use jaq_core::load::parse::{self, Def, Parser, Term};
+use jaq_core::compile::Filter;
+use jaq_core::load::lex::{Lexer, StrPart, Tok, Token};
+use jaq_core::load::parse::{Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::path::Opt;
 
 use super::engine::{self, Engine};
+use super::faults::{self, ProgramFault};
 use super::names::{self, looks_at_input};
 use super::recursion::without_tails;
-use crate::config::nearest;
 use crate::plan::model::Hop;
 
 /// Bytes of a program.
@@ -96,14 +96,6 @@ pub(crate) struct Use {
     pub(crate) takes_items: bool,
 }
 
-/// What is wrong with a program, and where in its text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ProgramFault {
-    pub(crate) at: Range<usize>,
-    pub(crate) message: String,
-    pub(crate) help: String,
-}
-
 /// Compiles a program.
 ///
 /// # Errors
@@ -115,15 +107,7 @@ pub(super) fn compile(text: &str) -> Result<Compiled, Broken> {
         let thread = thread.spawn_scoped(scope, || compile_here(text)).ok()?;
         thread.join().ok()
     });
-    compiled.unwrap_or_else(|| {
-        let message = "the program could not be compiled".to_owned();
-        let help = "the system gave no thread for it, or it is more than the compiler can bear".to_owned();
-        Err(Broken::from(vec![ProgramFault {
-            at: 0..text.len(),
-            message,
-            help,
-        }]))
-    })
+    compiled.unwrap_or_else(|| Err(Broken::from(vec![faults::of_whole(text)])))
 }
 
 fn check_size(text: &str) -> Result<(), ProgramFault> {
@@ -151,10 +135,10 @@ fn check_size(text: &str) -> Result<(), ProgramFault> {
 }
 
 fn compile_here(text: &str) -> Result<Compiled, Broken> {
-    let place = |part: &str| place(text, part);
+    let place = |part: &str| faults::place(text, part);
     let tokens = Lexer::new(text)
         .lex()
-        .map_err(|errors| errors.into_iter().map(|error| lex_fault(text, error)).collect::<Vec<_>>())?;
+        .map_err(|errors| errors.into_iter().map(|error| faults::of_lexer(text, error)).collect::<Vec<_>>())?;
     if count(&tokens) > TOKENS_MAX {
         return Err(Broken::from(vec![ProgramFault {
             at: 0..text.len(),
@@ -171,7 +155,7 @@ fn compile_here(text: &str) -> Result<Compiled, Broken> {
         }]));
     }
     let term = Parser::new(&tokens).parse(|parser| parser.term());
-    let mut term = term.map_err(|errors| errors.into_iter().map(|error| parse_fault(text, error)).collect::<Vec<_>>())?;
+    let mut term = term.map_err(|errors| errors.into_iter().map(|error| faults::of_parser(text, error)).collect::<Vec<_>>())?;
     let free = names::free(&term);
     let path = path(&term);
     let looks_at_input = looks_at_input(&term);
@@ -214,13 +198,13 @@ fn build<'s>(text: &'s str, term: Term<&'s str>, variables: &[&'s str]) -> Resul
     let arena = Arena::default();
     let loader = Loader::new(engine::definitions().into_iter().chain([main]));
     let modules = loader.load(&arena, File { code: MAIN, path: () });
-    let modules = modules.map_err(|_| Vec::new())?;
+    let modules = modules.map_err(|_| vec![faults::of_whole(text)])?;
     let compiler = Compiler::default()
         .with_funs(engine::natives())
         .with_global_vars(variables.iter().copied());
     compiler.compile(modules).map_err(|errors| {
         let undefined = errors.into_iter().flat_map(|(_, undefined)| undefined);
-        undefined.map(|(name, what)| undefined_fault(text, name, &what)).collect()
+        undefined.map(|(name, what)| faults::of_name(text, name, &what)).collect()
     })
 }
 
@@ -274,105 +258,4 @@ fn count(tokens: &[Token<&str>]) -> usize {
         _ => 0,
     };
     tokens.iter().map(|token| 1 + inside(token)).sum()
-}
-
-/// Where a part of the text stands in it; the end of the text for one that is not of it.
-fn place(text: &str, part: &str) -> Range<usize> {
-    let start = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-    if start > text.len() || start + part.len() > text.len() {
-        return text.len()..text.len();
-    }
-    start..start + part.len()
-}
-
-fn lex_fault(text: &str, (expected, rest): lex::Error<&str>) -> ProgramFault {
-    if let lex::Expect::Delim(open) = &expected {
-        let message = format!("`{open}` is never closed");
-        return ProgramFault {
-            at: place(text, open),
-            message,
-            help: format!("expected {}", in_words(expected.as_str())),
-        };
-    }
-    let start = place(text, rest).start;
-    let found = text[start..].chars().next();
-    let message = found.map_or("the program ends too early".to_owned(), |found| {
-        format!("`{found}` is not understood here")
-    });
-    ProgramFault {
-        at: start..start + found.map_or(0, char::len_utf8),
-        message,
-        help: format!("expected {}", in_words(expected.as_str())),
-    }
-}
-
-fn parse_fault(text: &str, (expected, found): parse::Error<&str, Option<&Token<&str>>>) -> ProgramFault {
-    let found = found.map(|token| place(text, token.as_str()));
-    let (at, message) = match found {
-        // Of something in brackets the opening one is shown.
-        Some(at) => {
-            let shown = text[at.clone()].lines().next().unwrap_or_default();
-            let shown: String = shown.chars().take(30).collect();
-            (at, format!("`{shown}` is not understood here"))
-        }
-        None => {
-            let end = text.trim_end().len();
-            (end..end, "the program ends too early".to_owned())
-        }
-    };
-    ProgramFault {
-        at,
-        message,
-        help: format!("expected {}", in_words(expected.as_str())),
-    }
-}
-
-/// What the reader expected, as a reader of messages does.
-fn in_words(expected: &str) -> String {
-    let words = match expected {
-        "nothing" => "the end, or an operator such as `|`",
-        "term" => "a value or a filter",
-        "token" => "a value, a filter or an operator",
-        "else or end" => "`else` or `end`",
-        "comma or right bracket" => "`,` or `]`",
-        "comma or right brace" => "`,` or `}`",
-        "semicolon or right parenthesis" => "`;` or `)`",
-        "closing parenthesis" => "`)`",
-        "closing bracket" => "`]`",
-        "closing brace" => "`}`",
-        "closing quote" => "`\"`",
-        "identifier" => "a name",
-        "argument" => "the name of an argument",
-        "variable" => "a variable such as `$x`",
-        "pattern" => "a variable such as `$x`, `[$x]` or `{$x}`",
-        "key" => "a key: `.name` or `[...]`",
-        "string" => "a text in quotes",
-        "digit" => "a digit",
-        "string escape sequence" => "an escape such as `\\n`, `\\\"` or `\\(...)`",
-        "4-digit hexadecimal UTF-8 code point" => "four hexadecimal digits of a character",
-        sign => return format!("`{sign}`"),
-    };
-    words.to_owned()
-}
-
-fn undefined_fault(text: &str, name: &str, what: &Undefined) -> ProgramFault {
-    let at = place(text, name);
-    let (shown, known) = match what {
-        Undefined::Filter(0) => (name.to_owned(), engine::names()),
-        Undefined::Filter(arguments) => (format!("{name}/{arguments}"), engine::names()),
-        _ => (name.to_owned(), Vec::new()),
-    };
-    let help = match engine::why_missing(name) {
-        Some(why) => why.to_owned(),
-        None if known.contains(&name) => "it is known with another number of arguments".to_owned(),
-        None => match nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "the filters of jq 1.7 are known, see docs/reference/jq.md for the few that are not".to_owned(),
-        },
-    };
-    ProgramFault {
-        at,
-        message: format!("unknown {} `{shown}`", what.as_str()),
-        help,
-    }
 }

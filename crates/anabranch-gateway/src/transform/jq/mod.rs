@@ -6,6 +6,7 @@
 
 mod compile;
 mod engine;
+mod faults;
 mod meter;
 mod names;
 mod natives;
@@ -19,8 +20,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-pub(crate) use compile::{Broken, FreeVariable, ProgramFault};
+pub(crate) use compile::{Broken, FreeVariable};
 pub(crate) use engine::why_missing;
+pub(crate) use faults::ProgramFault;
 pub(crate) use run::{Failure, Input, Room};
 
 use compile::{Compiled, Path, Program};

@@ -66,6 +66,17 @@ const ABUSES: &[(&str, &[Kind])] = &[
         "(\"a\" * 1000000) / \"\" | map(. * 100) | add | . / \"\" | length",
         &[Kind::TooLarge, Kind::Timeout],
     ),
+    ("(\"a\" * 4000000) | indices(\"a\" * 2000000)", &[Kind::Timeout]),
+    ("(\"a\" * 4000000) as $t | [range(100000) | $t] | sort", &[Kind::Timeout]),
+    (
+        "([range(3000) | {(tostring): 1}] | add) as $o | [range(10000) | $o] | sort | unique",
+        &[Kind::Timeout],
+    ),
+    (
+        "(\"a\" * 1000000) as $k | {($k): 1} as $o | [range(1e9) | $o[$k]]",
+        &[Kind::Timeout],
+    ),
+    ("[range(200000)] | until(length == 0; del(.[0]))", &[Kind::Timeout]),
     // Recursion.
     ("def f: 1 + f; f", &[Kind::TooLarge]),
     ("def f: [f]; f", &[Kind::TooLarge]),

@@ -65,6 +65,8 @@ fn what_reaches_out_of_a_config_is_unknown_and_the_reason_is_said() {
         "a::b",
         "`a` unknown module `a` (the filters of jq 1.7 are known, see docs/reference/jq.md for the few that are not)",
     );
+    // Bessel functions of a large order would hold a thread for seconds.
+    assert!(faults("jn(2000000000; 1.5)").contains("unknown filter"));
     // Names of the library's own that stand for the same.
     for program in ["stderr_empty", "debug_empty", "escape_sh | halt(0)"] {
         assert!(faults(program).contains("unknown filter"), "{program}");

@@ -15,7 +15,10 @@ impl Value {
     /// `.[key]`; what is not there is null.
     pub(in crate::transform::jq) fn at(self, key: &Value) -> ValueResult {
         match (&self, key) {
-            (Value::Object(object), Value::Text(name)) => Ok(object.get(name.as_str()).cloned().unwrap_or(Value::NULL)),
+            (Value::Object(object), Value::Text(name)) => {
+                meter::work(1 + name.as_str().len() / 64);
+                Ok(object.get(name.as_str()).cloned().unwrap_or(Value::NULL))
+            }
             (Value::List(list), Value::Number(index)) => {
                 let place = place(index, list.items().len());
                 Ok(place.and_then(|at| list.items().get(at)).cloned().unwrap_or(Value::NULL))
@@ -197,7 +200,10 @@ fn places_in_text(text: &str, wanted: &str) -> Value {
         return Value::NULL;
     }
     let letters = text.char_indices().enumerate();
-    let places = letters.filter(|(_, (byte, _))| text[*byte..].starts_with(wanted));
+    let places = letters.filter(|(_, (byte, _))| {
+        meter::work(1 + wanted.len() / 64);
+        text[*byte..].starts_with(wanted)
+    });
     places.map(|(at, _)| Value::int(at)).collect()
 }
 

@@ -4,6 +4,8 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
+use super::super::meter;
+
 /// A number.
 #[derive(Clone, Debug)]
 pub(in crate::transform::jq) enum Number {
@@ -141,7 +143,9 @@ impl Number {
         match (self, other) {
             (Number::Int(a), Number::Int(b)) => a.cmp(b),
             (Number::Written(_), _) | (_, Number::Written(_)) if self.is_finite() && other.is_finite() => {
-                crate::json::compare(self.text().as_bytes(), other.text().as_bytes())
+                let (a, b) = (self.text(), other.text());
+                meter::work((a.len() + b.len()) / 64);
+                crate::json::compare(a.as_bytes(), b.as_bytes())
             }
             (Number::Int(a), b) if b.is_finite() => compare_mixed(*a, b.float()),
             (a, Number::Int(b)) if a.is_finite() => compare_mixed(*b, a.float()).reverse(),

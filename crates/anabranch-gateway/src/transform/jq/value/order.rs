@@ -4,14 +4,17 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 use super::super::meter;
-use super::{List, Object, Value};
+use super::{List, Object, Text, Value};
 
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {
         meter::work(1);
         match (self, other) {
             (Value::Number(a), Value::Number(b)) => a.compare(b),
-            (Value::Text(a), Value::Text(b)) => a.as_str().cmp(b.as_str()),
+            (Value::Text(a), Value::Text(b)) => {
+                read_both(a, b);
+                a.as_str().cmp(b.as_str())
+            }
             (Value::List(a), Value::List(b)) => a.items().cmp(b.items()),
             (Value::Object(a), Value::Object(b)) => compare_objects(a, b),
             (a, b) => rank(a).cmp(&rank(b)),
@@ -31,7 +34,10 @@ impl PartialEq for Value {
         meter::work(1);
         match (self, other) {
             (Value::Number(a), Value::Number(b)) => a.equals(b),
-            (Value::Text(a), Value::Text(b)) => a.as_str() == b.as_str(),
+            (Value::Text(a), Value::Text(b)) => {
+                read_both(a, b);
+                a.as_str() == b.as_str()
+            }
             (Value::List(a), Value::List(b)) => equal_lists(a, b),
             (Value::Object(a), Value::Object(b)) => equal_objects(a, b),
             (a, b) => rank(a) == rank(b),
@@ -40,6 +46,11 @@ impl PartialEq for Value {
 }
 
 impl Eq for Value {}
+
+/// Counts what it takes to compare long texts.
+fn read_both(a: &Text, b: &Text) {
+    meter::work(a.as_str().len().min(b.as_str().len()) / 64);
+}
 
 fn rank(value: &Value) -> u8 {
     match value {
@@ -64,6 +75,7 @@ fn equal_objects(a: &Rc<Object>, b: &Rc<Object>) -> bool {
 
 /// First the sorted keys, then value by value in the order of the keys.
 fn compare_objects(a: &Object, b: &Object) -> Ordering {
+    meter::work(a.entries().len() + b.entries().len());
     let sorted = |object: &Object| {
         let mut keys: Vec<String> = object.entries().keys().map(|key| key.as_str().to_owned()).collect();
         keys.sort_unstable();

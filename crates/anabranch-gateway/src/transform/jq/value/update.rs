@@ -110,6 +110,7 @@ fn change_entry<'a, I: Iterator<Item = ValX<'a, Value>>>(object: Rc<Object>, nam
             depth
         }
         None => {
+            meter::work(entries.len() / 8);
             entries.shift_remove(name.as_str());
             0
         }
@@ -137,6 +138,7 @@ fn change_item<'a, I: Iterator<Item = ValX<'a, Value>>>(list: Rc<List>, at: usiz
             items[at] = value;
         }
         None if at < items.len() => {
+            meter::work(items.len() / 8);
             items.remove(at);
         }
         None => {}
@@ -178,6 +180,7 @@ fn remove(value: Value, path: &[Value]) -> ValueResult {
 fn remove_key(value: Value, key: &Value) -> ValueResult {
     match (value, key) {
         (Value::Object(object), Value::Text(name)) => Ok(Value::Object(Object::change(object, |entries| {
+            meter::work(entries.len() / 8);
             entries.shift_remove(name.as_str());
             0
         }))),
