@@ -1,7 +1,6 @@
 //! The way into a validated document: entries, items, and what stands at a path. Values are slices of the document, never copies.
 
-use super::text::{inside, trim, type_of, unescape, JsonType};
-use super::validate::to_special;
+use super::text::{inside, to_special, trim, type_of, unescape, JsonType};
 use super::NULL;
 use crate::plan::model::Hop;
 

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::validate::to_special;
-
 /// The type of a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JsonType {
@@ -150,6 +148,34 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// The next quote, backslash or control character at or after `at`, or the end. Looks at eight bytes at a time.
+#[inline]
+pub(super) fn to_special(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let special = special_bytes(u64::from_le_bytes(*chunk));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while bytes.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        at += 1;
+    }
+    at.min(bytes.len())
+}
+
+/// Has the highest bit of the first byte that is a quote, a backslash or a control character, and perhaps bits above it: a borrow of
+/// a subtraction reaches upwards only, so the lowest bit is always right. Flipping one bit moves the quote next to the control
+/// characters, so that one subtraction finds both (Lemire, "Detect control characters, quotes and backslashes efficiently using
+/// SWAR", 2025).
+#[inline]
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    let quotes_and_controls = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslashes = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    (quotes_and_controls | backslashes) & !word & (ONES * 0x80)
+}
+
 fn write_escape(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
@@ -218,6 +244,26 @@ mod tests {
     fn control_characters_are_written_as_escapes() {
         assert_eq!(written("a\u{0}\u{1f}\n\"\\\u{7f}"), "\"a\\u0000\\u001f\\n\\\"\\\\\u{7f}\"");
         assert_eq!(written(""), "\"\"");
+    }
+
+    #[test]
+    fn the_scan_by_eights_finds_each_special_byte_at_each_place() {
+        for byte in 0..=255u8 {
+            for length in [1usize, 7, 8, 9, 20] {
+                for place in 0..length {
+                    let mut bytes = vec![b'x'; length];
+                    bytes[place] = byte;
+                    let special = byte < 0x20 || byte == b'"' || byte == b'\\';
+                    assert_eq!(
+                        to_special(&bytes, 0),
+                        if special { place } else { length },
+                        "{byte:#x} at {place} of {length}"
+                    );
+                }
+            }
+        }
+        assert_eq!(to_special(b"abc", 3), 3);
+        assert_eq!(to_special(b"abc", 9), 3);
     }
 
     #[test]

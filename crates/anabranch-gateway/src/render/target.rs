@@ -77,7 +77,7 @@ fn is_left_out(template: &Template, scope: &dyn Scope) -> bool {
 
 fn query_value(reference: &Reference, given: Given<'_>, out: &mut Vec<u8>) -> Result<(), RenderFault> {
     let texts = texts_of(&given).ok_or_else(|| RenderFault::missing(reference))?;
-    for (index, text) in texts.iter().enumerate() {
+    for (index, text) in texts.as_slice().iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -111,7 +111,7 @@ fn header_value(reference: &Reference, given: Given<'_>, out: &mut Vec<u8>) -> R
         return Err(RenderFault::missing(reference));
     }
     let texts = texts_of(&given).ok_or_else(|| RenderFault::bad(reference, "must not be an object in a header"))?;
-    let text = texts.join(", ");
+    let text = texts.joined(", ");
     if has_control(&text) {
         return Err(RenderFault::bad(reference, "must not hold control characters"));
     }
@@ -129,16 +129,39 @@ fn one_text<'a>(reference: &Reference, given: &Given<'a>, why: &'static str) -> 
     }
 }
 
-/// The texts of a value or of the items of a list, nulls left out. None where something has no text: an object, a list inside a list,
-/// or nothing at all.
-pub(super) fn texts_of<'a>(given: &Given<'a>) -> Option<Vec<Cow<'a, str>>> {
+/// The texts of a value. Nearly always there is one, which needs no list.
+pub(super) enum Texts<'a> {
+    One(Cow<'a, str>),
+    Many(Vec<Cow<'a, str>>),
+}
+
+impl<'a> Texts<'a> {
+    fn as_slice(&self) -> &[Cow<'a, str>] {
+        match self {
+            Texts::One(text) => std::slice::from_ref(text),
+            Texts::Many(texts) => texts,
+        }
+    }
+
+    /// The texts with `separator` between them.
+    pub(super) fn joined(&self, separator: &str) -> Cow<'_, str> {
+        match self {
+            Texts::One(text) => Cow::Borrowed(text),
+            Texts::Many(texts) => Cow::Owned(texts.join(separator)),
+        }
+    }
+}
+
+/// The text of a value or the texts of the items of a list, nulls left out. None where something has no text: an object, a list inside
+/// a list, or nothing at all.
+pub(super) fn texts_of<'a>(given: &Given<'a>) -> Option<Texts<'a>> {
     match given {
         Given::Missing => None,
-        Given::Text(text) | Given::Rest(text) => Some(vec![Cow::Borrowed(text)]),
-        Given::Texts(texts) => Some(texts.iter().map(|text| Cow::Borrowed(*text)).collect()),
-        Given::Json(value) if type_of(value) == JsonType::List => scalars(crate::json::items(value)),
-        Given::Json(value) => scalar_text(value).map(|text| vec![text]),
-        Given::Values(values) => scalars(values.iter().copied()),
+        Given::Text(text) | Given::Rest(text) => Some(Texts::One(Cow::Borrowed(text))),
+        Given::Texts(texts) => Some(Texts::Many(texts.iter().map(|text| Cow::Borrowed(*text)).collect())),
+        Given::Json(value) if type_of(value) == JsonType::List => scalars(crate::json::items(value)).map(Texts::Many),
+        Given::Json(value) => scalar_text(value).map(Texts::One),
+        Given::Values(values) => scalars(values.iter().copied()).map(Texts::Many),
     }
 }
 

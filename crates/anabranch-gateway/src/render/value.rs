@@ -51,7 +51,7 @@ fn text(template: &Template, scope: &dyn Scope) -> Option<String> {
                     return None;
                 }
                 match texts_of(&given) {
-                    Some(texts) => text.push_str(&texts.join(",")),
+                    Some(texts) => text.push_str(&texts.joined(",")),
                     None => text.push_str(&String::from_utf8_lossy(&given.json())),
                 }
             }

@@ -1,5 +1,8 @@
 //! Odd documents by table, in the manner of JSONTestSuite (n_ refused, y_ accepted), and agreement with serde_json.
 
+mod agreement;
+mod reference;
+
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
@@ -213,26 +216,6 @@ fn values_are_counted_and_limited() {
 #[test]
 fn a_fault_says_where_and_never_what_stood_there() {
     assert_eq!(check(b"[secret]").unwrap_err().to_string(), "expected a value at byte 1");
-}
-
-#[test]
-fn the_scan_by_eights_finds_each_special_byte_at_each_place() {
-    for byte in 0..=255u8 {
-        for length in [1usize, 7, 8, 9, 20] {
-            for place in 0..length {
-                let mut bytes = vec![b'x'; length];
-                bytes[place] = byte;
-                let special = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(
-                    to_special(&bytes, 0),
-                    if special { place } else { length },
-                    "{byte:#x} at {place} of {length}"
-                );
-            }
-        }
-    }
-    assert_eq!(to_special(b"abc", 3), 3);
-    assert_eq!(to_special(b"abc", 9), 3);
 }
 
 /// What serde_json says of the same bytes. `IgnoredAny` neither recurses nor looks at the size of numbers; it does not check UTF-8.
