@@ -32,13 +32,20 @@ pub struct Peer {
 }
 
 /// All of them, in the order of the tables; the first is the one that it is about.
-pub const ALL: [Peer; 8] = [
+pub const ALL: [Peer; 9] = [
     Peer {
         id: ANABRANCH,
         title: "anabranch",
         quick: true,
         needs: None,
         command: anabranch,
+    },
+    Peer {
+        id: FLOOR,
+        title: "(sockets only: the floor)",
+        quick: true,
+        needs: None,
+        command: floor,
     },
     Peer {
         id: NGINX_LUA,
@@ -98,6 +105,8 @@ pub const NGINX_LUA: &str = "nginx-lua";
 /// and to this one.
 pub const NGINX_SSI: &str = "nginx-ssi";
 const TAILCALL: &str = "tailcall";
+/// No gateway: what the calls cost at the least.
+const FLOOR: &str = "floor";
 
 impl Peer {
     /// Its version.
@@ -119,6 +128,9 @@ impl Peer {
     }
 
     fn own_version(&self, places: &Places) -> String {
+        if self.id == FLOOR {
+            return "this tree".to_owned();
+        }
         if self.id != ANABRANCH {
             return format!("axum {}, reqwest {}, tokio {}", locked("axum"), locked("reqwest"), locked("tokio"));
         }
@@ -198,8 +210,17 @@ fn nginx(peer: &Peer, places: &Places, folder: &Path) -> Result<Command, String>
 
 /// axum and reqwest, built beside this binary.
 fn axum(_peer: &Peer, _places: &Places, _folder: &Path) -> Result<Command, String> {
+    beside("axum-reqwest")
+}
+
+/// Bare sockets, built beside this binary.
+fn floor(_peer: &Peer, _places: &Places, _folder: &Path) -> Result<Command, String> {
+    beside("floor")
+}
+
+fn beside(name: &str) -> Result<Command, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
-    Ok(Command::new(this.with_file_name("axum-reqwest")))
+    Ok(Command::new(this.with_file_name(name)))
 }
 
 fn node(peer: &Peer, places: &Places, _folder: &Path) -> Result<Command, String> {
