@@ -4,6 +4,8 @@
 //! ```text
 //! bench compare [--quick] [--only ID,ID] [--rounds N] [--out FILE] GATEWAY   all gateways in all scenes, or those named
 //! bench axes [--only ID,ID] [--rounds N] [--out FILE] GATEWAY                the gateway alone as the work grows
+//! bench fetch [--only ID,ID] [--rounds N] [--out FILE] ANABRANCH             tools that fetch a list of URLs
+//! bench burner [--only ID,ID] [--rounds N] [--out FILE] GATEWAY             light requests beside such that compute
 //! bench hold ID DELAY_MS GATEWAY                                             services and one gateway, for a look by hand
 //! bench services SETTINGS ROOT_FILE                                          (used by the others) the services
 //! bench load JOB                                                             (used by the others) the load
@@ -11,6 +13,9 @@
 
 mod compare;
 mod axes;
+mod burner;
+mod fetch;
+mod fetchers;
 mod scene;
 mod peers;
 mod trial;
@@ -40,6 +45,8 @@ use crate::service::{Settings, Wire};
 
 const USAGE: &str = "usage: bench compare [--quick] [--only IDS] [--rounds N] [--out FILE] GATEWAY
        bench axes [--only IDS] [--rounds N] [--out FILE] GATEWAY
+       bench fetch [--only IDS] [--rounds N] [--out FILE] ANABRANCH
+       bench burner [--only IDS] [--rounds N] [--out FILE] GATEWAY
        bench hold ID DELAY_MS GATEWAY";
 /// A thousand requests with twelve calls each, and as many connections of clients.
 const OPEN_FILES_MIN: u64 = 20_000;
@@ -72,6 +79,20 @@ fn run(args: &[String]) -> Result<(), String> {
         ["axes", rest @ ..] => {
             let options = Options::parse(rest)?;
             options.write("axes", |places, cores| axes::run(options.rounds, &options.only, places, cores))
+        }
+        ["fetch", rest @ ..] => {
+            let options = Options::parse(rest)?;
+            if let Some(unknown) = options.only.iter().find(|name| !fetch::knows(name)) {
+                return Err(format!("unknown scene or tool `{unknown}`"));
+            }
+            options.write("fetch", |places, cores| fetch::run(options.rounds, &options.only, places, cores))
+        }
+        ["burner", rest @ ..] => {
+            let options = Options::parse(rest)?;
+            if let Some(unknown) = options.only.iter().find(|name| !burner::knows(name)) {
+                return Err(format!("unknown scene or server `{unknown}`"));
+            }
+            options.write("burner", |places, cores| burner::run(options.rounds, &options.only, places, cores))
         }
         ["hold", id, delay_ms, gateway] => {
             let delay_ms: u64 = delay_ms.parse().map_err(|_| format!("expected milliseconds, got `{delay_ms}`"))?;

@@ -116,7 +116,11 @@ fn must_be_free(port: u16) -> Result<(), String> {
     }
 }
 
-fn services_process(settings: &Settings, folder: &Path, cores: &Cores) -> Result<Process, String> {
+/// Starts services on their core; they end with the value.
+///
+/// # Errors
+/// They do not listen in time.
+pub fn services_process(settings: &Settings, folder: &Path, cores: &Cores) -> Result<Process, String> {
     let mut command = this();
     command
         .arg("services")

@@ -1,5 +1,8 @@
 //! What may be typed: commands and flags, as text. What they mean is decided in `commands/`.
 
+pub(crate) mod fetch;
+pub(crate) mod units;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,8 +49,10 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Plan(PlanArgs),
     Try(TryArgs),
+    Purge(PurgeArgs),
     Mock(MockArgs),
     Demo(DemoArgs),
+    Fetch(Box<fetch::FetchArgs>),
     Completions(CompletionsArgs),
 }
 
@@ -150,6 +155,30 @@ pub(crate) struct TryArgs {
     /// The reply only: no status line, no headers, no waterfall on stderr.
     #[arg(short, long)]
     pub(crate) silent: bool,
+}
+
+/// Drops kept answers of a gateway that runs, over the unix socket that its config names as `admin`.
+///
+/// Without a flag all of them; with several those to which all flags apply. What a route or a call has kept is known by how its
+/// requests begin, so that more may go than was meant, and never less. Prints how many to stdout: {"purged":12}.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anabranch purge gateway.yaml
+  anabranch purge gateway.yaml --source users
+  anabranch purge gateway.yaml --route 'GET /rules/{id:int}' --call rules")]
+pub(crate) struct PurgeArgs {
+    /// The config of the gateway.
+    pub(crate) file: PathBuf,
+    /// What this source answered.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// What calls of this route are served, as the config writes it.
+    #[arg(long, value_name = "ROUTE")]
+    pub(crate) route: Option<String>,
+    /// What calls of this name are served.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) call: Option<String>,
 }
 
 /// Runs upstreams that answer as a file says: bodies, latencies, error rates, faults.

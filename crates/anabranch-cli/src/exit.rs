@@ -16,8 +16,14 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The machine refused: a file cannot be read, an address cannot be listened on, output cannot be written.
     Environment = 3,
+    /// A limit of the whole run ended it early; `fetch` goes on from there when it is called again.
+    Stopped = 4,
     /// Ctrl-C before the work was done: 128 + SIGINT, as shells report it.
     Interrupted = 130,
+    /// Whoever read the records has gone: 128 + SIGPIPE.
+    Closed = 141,
+    /// SIGTERM before the work was done: 128 + SIGTERM.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

@@ -51,7 +51,7 @@ impl Lookup for ProcessLookup {
         if text.len() as u64 > FILE_MAX {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
         }
-        if is_secret(&text) && everybody_may_read(&path) {
+        if is_secret(&path, &text) && everybody_may_read(&path) {
             self.warn(format!(
                 "everybody on this machine may read `{}`; `chmod o-r` it if it is a secret",
                 path.display()
@@ -62,10 +62,20 @@ impl Lookup for ProcessLookup {
         text.truncate(end);
         Ok(text)
     }
+
+    fn folder(&self) -> Option<&Path> {
+        // The folder of a bare file name is this one.
+        let is_here = self.folder.as_os_str().is_empty();
+        Some(if is_here { Path::new(".") } else { &self.folder })
+    }
 }
 
-/// Certificates are public; anything else is taken for a secret.
-fn is_secret(text: &str) -> bool {
+/// Certificates are public, and so are schemas by their name; anything else is taken for a secret.
+fn is_secret(path: &Path, text: &str) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if name.ends_with(".schema.json") || name.ends_with(".schema.yaml") {
+        return false;
+    }
     !text.contains("-----BEGIN CERTIFICATE") || text.contains("PRIVATE KEY-----")
 }
 
@@ -114,8 +124,12 @@ mod tests {
 
     #[test]
     fn a_certificate_is_no_secret_but_its_key_is() {
-        assert!(!is_secret("-----BEGIN CERTIFICATE-----\nMIIB\n"));
-        assert!(is_secret("-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN PRIVATE KEY-----\n"));
+        assert!(!is_secret(Path::new("ca.pem"), "-----BEGIN CERTIFICATE-----\nMIIB\n"));
+        assert!(is_secret(
+            Path::new("ca.pem"),
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN PRIVATE KEY-----\n"
+        ));
+        assert!(!is_secret(Path::new("a/order.schema.json"), "{}") && is_secret(Path::new("order.json"), "{}"));
     }
 
     #[test]

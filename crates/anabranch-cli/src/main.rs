@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Command::Try(args) => commands::try_::run(&args, &terminal),
         Command::Mock(args) => commands::mock::run(&args, &terminal),
         Command::Demo(args) => commands::demo::run(&args, &terminal),
+        Command::Purge(args) => commands::purge::run(&args, &terminal),
+        Command::Fetch(args) => commands::fetch::run(&args, &terminal),
         Command::Completions(args) => commands::completions::run(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {

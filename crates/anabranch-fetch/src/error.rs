@@ -11,6 +11,8 @@ pub enum FetchError {
     Usage(String),
     /// A sink, the journal or the input failed. What is stored is whole, and the run may be resumed. Exit code 3.
     Store(String),
+    /// Whoever read our stdout has had enough (`| head`). What is stored is whole. Exit code 141, and no word of it.
+    ClosedPipe,
 }
 
 impl FetchError {
@@ -29,6 +31,7 @@ impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FetchError::Usage(text) | FetchError::Store(text) => f.write_str(text),
+            FetchError::ClosedPipe => f.write_str("nobody reads the standard output any more"),
         }
     }
 }

@@ -10,6 +10,15 @@ pub mod options;
 pub mod job;
 pub mod record;
 pub mod error;
+mod moment;
+pub mod input;
+pub mod store;
+pub mod content;
+pub mod crawl;
+mod download;
+pub mod schedule;
+mod http;
+pub mod run;
 
 pub use error::FetchError;
 pub use job::{Job, JobId};

@@ -308,6 +308,35 @@ pub struct Finished {
     pub body: SavedBody,
     /// Jobs that were found in the page.
     pub found: Vec<crate::Job>,
+    /// Where the body is to be, below the folder for bodies: as [rendered](crate::content::names). The store settles collisions and
+    /// writes the place that came of it into the record's `path`.
+    pub name: Option<std::path::PathBuf>,
+    /// The exchange as it was on the wire, where a sink [wants](crate::store::Store::wants_archive) it.
+    pub archive: Option<Box<Archive>>,
+}
+
+impl Finished {
+    /// A job that ended and left nothing but its record.
+    pub fn new(record: Record) -> Self {
+        Finished {
+            record,
+            body: SavedBody::None,
+            found: Vec::new(),
+            name: None,
+            archive: None,
+        }
+    }
+}
+
+/// The last exchange of a job, for a web archive.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// The request as sent: request line, headers, empty line, body.
+    pub request: Bytes,
+    /// The status line and the headers of the answer, without the empty line that ends them.
+    pub head: Bytes,
+    /// The body, decoded. Empty where it went to a file; it is then read from there.
+    pub body: Bytes,
 }
 
 /// A body on its way to where it is kept.

@@ -7,22 +7,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anabranch::client::{Prototype, WireLimits};
-use anabranch::policy::{Cache, RetrySettings, RetryStatuses, Store};
+use anabranch::policy::{Cache, RetrySettings, RetryStatuses};
 use anabranch::{Attempt, Client, Compute, Deadline};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use crate::connector::{AnswerStore, CallSetup, StoredAnswer};
+use crate::connector::{Answers, CallSetup};
 use crate::plan::{Plan, SourcePlan};
+use crate::proxy::{self, Pages, Passed, ProxySetup};
 use crate::respond::problem::Problem;
 use crate::route::{Find, Matched, Router};
 use crate::run;
-use crate::source::GatewaySource;
+use crate::source::{GatewaySource, NoteListener};
 
 /// Requests being answered at once over all cores; above it 503 with `Retry-After: 1`.
 const MAX_REQUESTS: usize = 4096;
 
-/// How often sessions of databases are let go of while a core ends.
+/// How often sessions of databases and processes are let go of while a core ends.
 const RELEASE_EVERY: Duration = Duration::from_millis(20);
 
 /// A plan with its sources. All cores share it; no request writes to it but for the limits and counters that sources share.
@@ -33,10 +34,14 @@ pub struct Gateway {
     pub(crate) sources: Vec<GatewaySource>,
     /// Per route and call: what is ready before any request comes.
     pub(crate) setups: Vec<Vec<CallSetup>>,
+    /// Per route: what of a proxy is ready before any request comes.
+    pub(crate) proxies: Vec<Option<ProxySetup>>,
     /// Per route and call: the calls that wait for it.
     pub(crate) dependents: Vec<Vec<Vec<usize>>>,
     /// Kept answers, where any call keeps some.
-    pub(crate) answers: Option<AnswerStore>,
+    pub(crate) answers: Option<Answers>,
+    /// The same of proxies.
+    pub(crate) pages: Option<Pages>,
     requests: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -61,22 +66,30 @@ impl std::error::Error for BuildError {
 }
 
 impl Gateway {
-    /// Sets up the plan's sources. Opens no connection.
+    /// Sets up the plan's sources. Opens no connection and starts no process.
     ///
     /// # Errors
-    /// A source's endpoint or TLS settings cannot be used.
+    /// A source's endpoint or TLS settings cannot be used, or its program is not there.
     pub fn build(plan: Plan) -> Result<Arc<Gateway>, BuildError> {
-        Gateway::over(plan, Cache::new)
+        Gateway::over(plan, false, None)
+    }
+
+    /// The same with somebody who hears of the processes of its programs.
+    ///
+    /// # Errors
+    /// As [`build`](Gateway::build).
+    pub fn build_with_notes(plan: Plan, notes: NoteListener) -> Result<Arc<Gateway>, BuildError> {
+        Gateway::over(plan, false, Some(&notes))
     }
 
     /// The same with answers that are fresh for exactly as long as the config says, and not up to a tenth more or less: for specs.
     pub(crate) fn build_exact(plan: Plan) -> Result<Arc<Gateway>, BuildError> {
-        Gateway::over(plan, Cache::without_jitter)
+        Gateway::over(plan, true, None)
     }
 
-    fn over(plan: Plan, cache: fn(u64) -> Cache<StoredAnswer>) -> Result<Arc<Gateway>, BuildError> {
+    fn over(plan: Plan, is_exact: bool, notes: Option<&NoteListener>) -> Result<Arc<Gateway>, BuildError> {
         let source = |plan: &SourcePlan| {
-            GatewaySource::build(plan).map_err(|cause| BuildError {
+            GatewaySource::with_notes(plan, notes).map_err(|cause| BuildError {
                 source: plan.name.clone(),
                 cause,
             })
@@ -87,17 +100,24 @@ impl Gateway {
             .iter()
             .map(|route| route.calls.iter().map(|call| CallSetup::new(&plan, route, call)).collect())
             .collect();
+        let proxies = plan.routes.iter().map(|route| ProxySetup::new(&plan, route)).collect();
         let dependents = plan.routes.iter().map(run::dependents).collect();
         let keeps = plan.routes.iter().flat_map(|route| &route.calls).any(|call| call.keep.is_some());
-        let answers = keeps.then(|| Store::new(cache(plan.cache_size)));
+        let by_source = |call: &crate::plan::CallPlan| call.keep.as_ref().is_some_and(|keep| keep.by_source);
+        let by_source = plan.routes.iter().flat_map(|route| &route.calls).any(by_source);
+        let answers = keeps.then(|| Answers::new(cache(plan.cache_size, is_exact), by_source));
+        let keeps = plan.routes.iter().flat_map(|route| &route.proxy).any(|proxy| proxy.keep.is_some());
+        let pages = keeps.then(|| Pages::new(cache(plan.cache_size, is_exact)));
         let router = Router::new(&plan);
         Ok(Arc::new(Gateway {
             plan,
             router,
             sources,
             setups,
+            proxies,
             dependents,
             answers,
+            pages,
             requests: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         }))
@@ -121,6 +141,12 @@ impl Gateway {
         }
     }
 
+    /// Ends the processes of its programs at once, for a process that ends without having drained its cores. Jobs are refused from then
+    /// on.
+    pub fn kill(&self) {
+        self.sources.iter().for_each(GatewaySource::kill);
+    }
+
     /// Makes it answer "not ready" from now on, so that a balancer looks elsewhere; requests are still taken.
     pub fn announce_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -134,8 +160,16 @@ impl Gateway {
     }
 }
 
+fn cache<V>(bytes: u64, is_exact: bool) -> Cache<V> {
+    if is_exact {
+        Cache::without_jitter(bytes)
+    } else {
+        Cache::new(bytes)
+    }
+}
+
 /// One request being answered.
-struct Admitted<'a>(&'a AtomicUsize);
+pub(crate) struct Admitted<'a>(&'a AtomicUsize);
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
@@ -268,6 +302,11 @@ impl Core {
         &self.0.client
     }
 
+    /// Starts this core's share of the processes of all programs, where so many cores start theirs. Does not wait for them.
+    pub fn start(&self, cores: usize) {
+        self.gateway().sources.iter().for_each(|source| source.start(self.client(), cores));
+    }
+
     /// Ends its client: lets go of what rests in its connections to services and databases, waits until the deadline for what still
     /// works, writes that outlived their request for example, and gives the names of what had to be cut off.
     pub async fn drain(&self, deadline: Deadline) -> Vec<&'static str> {
@@ -297,6 +336,20 @@ impl Core {
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this route takes").into_answer();
         }
         let query = parts.uri.query().unwrap_or("");
+        if self.is_proxy(&matched) {
+            let _admitted = match self.admit() {
+                Ok(admitted) => admitted,
+                Err(problem) => return problem.into_answer(),
+            };
+            let passed = Passed {
+                matched: &matched,
+                method: &parts.method,
+                query,
+                headers: &parts.headers,
+                peer: None,
+            };
+            return Box::pin(proxy::whole_answer(self, &passed, body)).await;
+        }
         self.run(
             matched,
             Asked {
@@ -324,12 +377,28 @@ impl Core {
         self.0.gateway.plan.routes[matched.index].body_max
     }
 
+    /// Whether the route is passed through.
+    pub(crate) fn is_proxy(&self, matched: &Matched<'_>) -> bool {
+        self.0.gateway.plan.routes[matched.index].proxy.is_some()
+    }
+
+    /// How long the route may take.
+    pub(crate) fn deadline(&self, matched: &Matched<'_>) -> Duration {
+        self.0.gateway.plan.routes[matched.index].deadline
+    }
+
+    /// Counts a request for as long as the value lives, or says that there are too many.
+    pub(crate) fn admit(&self) -> Result<Admitted<'_>, Problem> {
+        self.0.gateway.admit().ok_or_else(|| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered").retry_in(Duration::from_secs(1))
+        })
+    }
+
     /// Runs the route's graph.
     pub(crate) async fn run(&self, matched: Matched<'_>, asked: Asked<'_>) -> Answer {
-        let Some(_admitted) = self.0.gateway.admit() else {
-            return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being answered")
-                .retry_in(Duration::from_secs(1))
-                .into_answer();
+        let _admitted = match self.admit() {
+            Ok(admitted) => admitted,
+            Err(problem) => return problem.into_answer(),
         };
         run::answer(self, matched, asked).await
     }

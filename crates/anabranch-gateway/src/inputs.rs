@@ -4,18 +4,22 @@
 //! expected, never what was sent.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
+use anabranch::{Compute, Deadline, Kind};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::json::{self, Limits};
+use crate::gateway::Asked;
+use crate::json::{self, JsonFault, Limits};
 use crate::plan::model::{Hop, Param, ParamDefault, ParamKind, Reference, Root, RoutePlan};
 use crate::render::percent::{decode, Broken};
 use crate::render::segment::{check_segment, has_control};
 use crate::render::Given;
 use crate::respond::Problem;
 use crate::route::Matched;
+use crate::transform::check;
 
 /// The checked inputs of one request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,6 +68,50 @@ impl Inputs {
     /// 400 for a parameter, header or body that is not as it must be, 413 for a body larger than the route allows, 415 for one that is
     /// not sent as JSON, or compressed, where a call needs JSON.
     pub fn read(route: &RoutePlan, matched: &Matched<'_>, query: &str, headers: &HeaderMap, body: Option<Bytes>) -> Result<Self, Problem> {
+        let inputs = Self::unchecked(route, matched, query, headers, body)?;
+        match inputs.body.as_deref().map(|body| json::validate(body, &Limits::default())) {
+            Some(Err(fault)) => Err(not_json(fault)),
+            _ => Ok(inputs),
+        }
+    }
+
+    /// The same with a large body checked on the compute pool.
+    ///
+    /// # Errors
+    /// Also 503 where the pool is full, and 504 where the deadline passes before the body is checked.
+    pub(crate) async fn read_on(
+        compute: &Compute,
+        deadline: Deadline,
+        route: &RoutePlan,
+        matched: &Matched<'_>,
+        asked: Asked<'_>,
+    ) -> Result<Self, Problem> {
+        let inputs = Self::unchecked(route, matched, asked.query, asked.headers, Some(asked.body))?;
+        if let Some(body) = &inputs.body {
+            match check(body, compute, &route.pattern, deadline).await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => return Err(not_json(fault)),
+                Err(error) if error.kind() == Kind::Busy => {
+                    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too much is being computed to look at the body");
+                    return Err(problem.retry_in(Duration::from_secs(1)));
+                }
+                Err(_too_late) => {
+                    let detail = "the body could not be looked at in time";
+                    return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail));
+                }
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// All of it but for whether the body is JSON.
+    fn unchecked(
+        route: &RoutePlan,
+        matched: &Matched<'_>,
+        query: &str,
+        headers: &HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Self, Problem> {
         let (in_path, in_query) = route.params.split_at(route.path_params);
         let mut params = Vec::with_capacity(route.params.len());
         for (index, param) in in_path.iter().enumerate() {
@@ -112,14 +160,15 @@ fn follow<'a>(given: Given<'a>, path: &[Hop]) -> Given<'a> {
 }
 
 fn path_value(param: &Param, capture: &str) -> Result<String, Problem> {
-    let segments = capture.split('/').map(|segment| {
+    let end = capture.strip_suffix('/').filter(|_| param.may_be_folder).map_or(capture.len(), str::len);
+    let segments = capture[..end].split('/').map(|segment| {
         let text = decoded(param, segment)?;
         if param.in_path {
             check_segment(&text).map_err(|why| Problem::bad_param(&param.name, why))?;
         }
         Ok(text)
     });
-    let text = segments.collect::<Result<Vec<_>, Problem>>()?.join("/");
+    let text = segments.collect::<Result<Vec<_>, Problem>>()?.join("/") + &capture[end..];
     canonical(param, &text)
 }
 
@@ -174,7 +223,7 @@ fn canonical(param: &Param, text: &str) -> Result<String, Problem> {
 }
 
 /// The value of a header let in. Repeats of a list are one list (RFC 9110, 5.3), of cookies one cookie string (RFC 9113, 8.2.3).
-fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+pub(crate) fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
     let values: Vec<&HeaderValue> = headers.get_all(name).iter().collect();
     for value in &values {
         let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Problem::bad_header(name.as_str(), "must be UTF-8"))?;
@@ -226,10 +275,11 @@ fn json_body(route: &RoutePlan, headers: &HeaderMap, body: Option<Bytes>) -> Res
             "the body must be sent as `application/json`",
         ));
     }
-    match json::validate(&body, &Limits::default()) {
-        Ok(_) => Ok(Some(body)),
-        Err(fault) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("the body must be JSON: {fault}"))),
-    }
+    Ok(Some(body))
+}
+
+fn not_json(fault: JsonFault) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, format!("the body must be JSON: {fault}"))
 }
 
 /// `application/json`, or a type built on it such as `application/merge-patch+json`.

@@ -5,11 +5,15 @@ pub mod plan;
 pub mod json;
 pub mod render;
 pub mod inputs;
+mod schema;
 mod transform;
+pub mod jq;
 pub mod route;
 mod source;
 mod connector;
 mod run;
+mod proxy;
+pub mod purge;
 pub mod respond;
 pub mod gateway;
 pub mod statements;
@@ -19,4 +23,11 @@ pub mod spec;
 pub use config::{compile, Faults, Lookup};
 pub use gateway::{Answer, BuildError, CallTrace, Core, CoreOptions, Gateway, Health, RequestTrace};
 pub use plan::Plan;
-pub use source::GatewaySource;
+pub use purge::{BadPurge, Purge};
+pub use source::{GatewaySource, NoteListener};
+
+/// The examples of the library's page, compiled.
+#[cfg(doctest)]
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[doc = include_str!("../../../docs/library.md")]
+struct LibraryPage;

@@ -1,6 +1,6 @@
 //! What an upstream has decided to do with one request: the rule that applies, with its dice thrown and its body made.
 
-use crate::{Body, Errors, Fault, Framing, Reply, Seen, Upstream, echo, flow::Flow, gzip};
+use crate::{Body, Errors, Fault, Framing, Reply, Seen, Upstream, echo, flow::Flow, gzip, ranges::Part};
 use bytes::Bytes;
 use fastrand::Rng;
 use std::time::Duration;
@@ -52,14 +52,23 @@ impl Answer {
     }
 
     fn as_scripted(reply: &Reply, delay: Duration, request: &Seen) -> Self {
-        Self {
+        let mut answer = Self {
             status: reply.status,
             headers: reply.headers.clone(),
             flow: body_flow(&reply.body, request),
             framing: reply.framing,
             delay,
             fault: reply.fault.clone(),
+        };
+        if let Body::Ranges(whole) = &reply.body {
+            let header = |name: &str| reply.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+            let value = |name: &str| header(name).map(|(_, value)| value.as_str());
+            let part = Part::of(whole, request, value("etag"), value("last-modified"));
+            answer.status = part.status;
+            answer.headers.extend(part.headers);
+            answer.flow = Flow::whole(part.body);
         }
+        answer
     }
 
     fn failure(errors: &Errors, delay: Duration) -> Self {
@@ -110,7 +119,7 @@ impl Answer {
 fn body_flow(body: &Body, request: &Seen) -> Flow {
     match body {
         Body::Empty => Flow::whole(Bytes::new()),
-        Body::Bytes(bytes) => Flow::whole(bytes.clone()),
+        Body::Bytes(bytes) | Body::Ranges(bytes) => Flow::whole(bytes.clone()),
         Body::Echo => Flow::whole(echo::echo(request)),
         Body::Computed(function) => Flow::whole(function(request)),
         Body::Pieces { pieces, interval } => Flow::listed(pieces.clone(), *interval),

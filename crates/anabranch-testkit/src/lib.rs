@@ -36,6 +36,7 @@ mod when;
 mod latency;
 mod fault;
 mod answer;
+mod ranges;
 mod flow;
 mod echo;
 mod gzip;

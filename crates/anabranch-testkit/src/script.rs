@@ -168,6 +168,13 @@ impl Reply {
         self
     }
 
+    /// Answers with these bytes, or with the part of them that is asked for; see [`Body::Ranges`].
+    #[must_use]
+    pub fn ranges(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Body::Ranges(body.into());
+        self
+    }
+
     /// Answers with this text as `application/json`. The text is not checked.
     #[must_use]
     pub fn json(self, text: impl Into<String>) -> Self {
@@ -254,6 +261,9 @@ pub enum Body {
     Empty,
     /// These bytes.
     Bytes(Bytes),
+    /// These bytes, or the part of them that `Range` asks for: then the status is 206 or 416. `If-Range` is compared with the rule's
+    /// `etag` and `last-modified`.
+    Ranges(Bytes),
     /// A JSON object of what arrived: `method`, `path` and `query` as written (the query without `?`, empty when there is none),
     /// `headers` (an object, names in lower case, repeated values joined by `, `) and `body` (a string; bytes that are not UTF-8 are
     /// replaced).
@@ -274,6 +284,7 @@ impl fmt::Debug for Body {
         match self {
             Self::Empty => formatter.write_str("Empty"),
             Self::Bytes(bytes) => formatter.debug_tuple("Bytes").field(bytes).finish(),
+            Self::Ranges(bytes) => formatter.debug_tuple("Ranges").field(bytes).finish(),
             Self::Echo => formatter.write_str("Echo"),
             Self::Computed(_) => formatter.write_str("Computed(..)"),
             Self::Pieces { pieces, interval } => formatter

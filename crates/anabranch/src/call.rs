@@ -125,7 +125,7 @@ impl Call<'_> {
                     attempt.status = Some(response.status());
                     AttemptEnd::Answered {
                         status: response.status(),
-                        retry_after: retry_after(response),
+                        retry_after: retry_after(response.status(), || response.header("retry-after")),
                     }
                 }
                 Err(error) => {
@@ -199,20 +199,24 @@ impl Call<'_> {
         result
     }
 
-    /// The end of the wait for a token or a place: bounded, and never more than a quarter of what is left, so that time to ask remains.
     fn queue_until(&self, now: Instant) -> Deadline {
-        let left = self.deadline.instant().saturating_duration_since(now);
-        Deadline::at(now + self.source.queue_wait.min(left / 4))
+        queue_until(self.source, self.deadline, now)
     }
 }
 
-fn too_fast(wait: Duration) -> CallError {
+/// The end of the wait for a token or a place: bounded, and never more than a quarter of what is left, so that time to ask remains.
+pub(crate) fn queue_until(source: &Shared, deadline: Deadline, now: Instant) -> Deadline {
+    let left = deadline.instant().saturating_duration_since(now);
+    Deadline::at(now + source.queue_wait.min(left / 4))
+}
+
+pub(crate) fn too_fast(wait: Duration) -> CallError {
     CallError::new(Kind::Limit, "the rate of this source is used up")
         .in_phase(Phase::Rate)
         .retry_in(wait)
 }
 
-fn no_place(source: &Shared, refused: Refused) -> CallError {
+pub(crate) fn no_place(source: &Shared, refused: Refused) -> CallError {
     let max = source.in_flight.max();
     let detail = match refused {
         Refused::QueueFull => format!("all {max} places in flight are taken and the queue is full"),
@@ -223,7 +227,7 @@ fn no_place(source: &Shared, refused: Refused) -> CallError {
         .retry_in(Duration::from_secs(1))
 }
 
-fn timed_out(expired: Expired, timeout: Option<Duration>, deadline: Deadline) -> CallError {
+pub(crate) fn timed_out(expired: Expired, timeout: Option<Duration>, deadline: Deadline) -> CallError {
     let detail = match (expired.by_phase, timeout) {
         (true, _) => "the limit of this phase passed".to_string(),
         (false, Some(timeout)) if !deadline.has_passed() => format!("no whole answer within the timeout of {timeout:?}"),
@@ -238,12 +242,13 @@ fn timed_out(expired: Expired, timeout: Option<Duration>, deadline: Deadline) ->
     }
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), at most an hour.
-fn retry_after(response: &Response) -> Option<Duration> {
-    if !matches!(response.status(), 429 | 503) {
+/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), at most an hour. Looked for only under the statuses that it goes with:
+/// a look goes through all headers.
+pub(crate) fn retry_after<'t>(status: u16, text: impl FnOnce() -> Option<&'t str>) -> Option<Duration> {
+    if !matches!(status, 429 | 503) {
         return None;
     }
-    let text = response.header("retry-after")?.trim();
+    let text = text()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => httpdate::parse_http_date(text)

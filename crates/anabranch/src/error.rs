@@ -17,6 +17,8 @@ pub enum Kind {
     Tls,
     /// The host name has no address.
     Dns,
+    /// The host's address is private or otherwise not of the public Internet, and only such ones may be connected to.
+    PrivateAddress,
     /// The peer reset or closed the connection before the answer began or while it came.
     Reset,
     /// The answer ended before the length it announced.
@@ -47,11 +49,12 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which the documentation lists them.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Timeout,
         Kind::Connect,
         Kind::Tls,
         Kind::Dns,
+        Kind::PrivateAddress,
         Kind::Reset,
         Kind::Truncated,
         Kind::Protocol,
@@ -74,6 +77,7 @@ impl Kind {
             Kind::Connect => "connect",
             Kind::Tls => "tls",
             Kind::Dns => "dns",
+            Kind::PrivateAddress => "private_address",
             Kind::Reset => "reset",
             Kind::Truncated => "truncated",
             Kind::Protocol => "protocol",

@@ -1,11 +1,15 @@
 //! One file per command. Each has `run`, which returns how the process ends and never ends it itself.
 
 pub(crate) mod serve;
+#[cfg(unix)]
+mod admin_socket;
+pub(crate) mod purge;
 pub(crate) mod check;
 pub(crate) mod plan;
 pub(crate) mod try_;
 pub(crate) mod mock;
 pub(crate) mod demo;
+pub(crate) mod fetch;
 pub(crate) mod completions;
 
 use tokio::runtime::{Builder, Runtime};

@@ -10,12 +10,14 @@ use std::time::Duration;
 use anabranch::client::Resolver;
 use anabranch::{Client, Compute, ComputeSettings, Deadline};
 use anabranch_gateway::server::{self, CoreHandle, CoreInbox, Stop};
-use anabranch_gateway::{Core, CoreOptions, Gateway};
+use anabranch_gateway::{Core, CoreOptions, Gateway, NoteListener};
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::ServeArgs;
+#[cfg(unix)]
+use super::admin_socket::AdminSocket;
 use super::check::counted;
 use crate::config_file::{self, Loaded};
 use crate::exit::{Exit, Failure};
@@ -32,9 +34,15 @@ pub(crate) fn run(args: &ServeArgs, terminal: &Terminal) -> Result<Exit, Failure
     };
     let listen = args.listen.clone().unwrap_or_else(|| plan.listen.clone());
     let health = plan.health.clone();
-    let gateway = Gateway::build(plan).map_err(Failure::usage)?;
+    let gateway = Gateway::build_with_notes(plan, notes(terminal)).map_err(Failure::usage)?;
     let control = runtime().map_err(Failure::environment)?;
     control.block_on(serve(args, terminal, &gateway, &listen, health.as_deref()))
+}
+
+/// Puts what becomes of programs on stderr.
+pub(super) fn notes(terminal: &Terminal) -> NoteListener {
+    let terminal = *terminal;
+    Arc::new(move |note| terminal.tagged(Tag::Note, note))
 }
 
 async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, listen: &str, health: Option<&str>) -> Result<Exit, Failure> {
@@ -44,8 +52,10 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
         Some(address) => Some(bind(address).await?),
         None => None,
     };
+    let admin = open_admin(gateway)?;
     let (stop_accepting, accepting) = server::stop();
     let (stop_health, health_stop) = server::stop();
+    let health_stop_of_admin = health_stop.clone();
     let options = CoreOptions {
         dev: args.dev,
         trace: false,
@@ -60,6 +70,7 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
             None => std::future::pending().await,
         }
     };
+    let admin = serve_admin(admin, gateway.clone(), health_stop_of_admin);
     let until_stopped = async {
         let name = signals.next().await;
         gateway.announce_stop();
@@ -96,9 +107,42 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
         exit = until_stopped => exit,
         () = accept_then_rest => Exit::Ok,
         () = health => Exit::Ok,
+        () = admin => Exit::Ok,
     };
     stop_health.request();
+    // Where it ends at once; else none are left.
+    gateway.kill();
     Ok(exit)
+}
+
+/// The socket of `admin:`, where the config has one.
+#[cfg(unix)]
+fn open_admin(gateway: &Gateway) -> Result<Option<(AdminSocket, tokio::net::UnixListener)>, Failure> {
+    let Some(path) = &gateway.plan().admin else { return Ok(None) };
+    let opened = AdminSocket::listen(path).with_context(|| format!("cannot listen on `{}`", path.display()));
+    opened.map(Some).map_err(Failure::environment)
+}
+
+#[cfg(not(unix))]
+fn open_admin(gateway: &Gateway) -> Result<Option<std::convert::Infallible>, Failure> {
+    match gateway.plan().admin {
+        None => Ok(None),
+        Some(_) => Err(Failure::environment(anyhow::anyhow!("this system has no unix sockets for `admin`"))),
+    }
+}
+
+/// Takes orders until the stop is requested; for ever where there is no socket.
+#[cfg(unix)]
+async fn serve_admin(admin: Option<(AdminSocket, tokio::net::UnixListener)>, gateway: Arc<Gateway>, stop: Stop) {
+    match admin {
+        Some((_file, listener)) => server::serve_admin(listener, gateway, stop).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn serve_admin(_admin: Option<std::convert::Infallible>, _gateway: Arc<Gateway>, _stop: Stop) {
+    std::future::pending().await
 }
 
 fn announce(terminal: &Terminal, gateway: &Gateway, listener: &TcpListener, health: Option<&TcpListener>, cores: usize) {
@@ -162,6 +206,7 @@ fn start_cores(
         // A name is looked up once, by at most four threads.
         names: Resolver::system(),
         compute: Compute::new(ComputeSettings::default()),
+        cores: count,
     };
     let mut handles = Vec::new();
     let mut threads = Vec::new();
@@ -186,6 +231,8 @@ struct Shared {
     options: CoreOptions,
     names: Resolver,
     compute: Compute,
+    /// How many there are.
+    cores: usize,
 }
 
 /// The life of a core's thread; gives the number of connections that had to be cut.
@@ -194,6 +241,7 @@ fn run_core(shared: Shared, inbox: CoreInbox, stop: Stop, grace: Duration) -> us
     runtime.block_on(async {
         let client = Client::builder().resolver(shared.names).build();
         let core = Core::with_compute(shared.gateway, client, shared.options, shared.compute);
+        core.start(shared.cores);
         server::run_core(core, inbox, stop, grace).await
     })
 }

@@ -13,6 +13,7 @@ use http::header::{HeaderName, HeaderValue, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, Uri};
 
 use super::runtime;
+use super::serve::notes;
 use crate::cli::TryArgs;
 use crate::config_file;
 use crate::exit::{Exit, Failure};
@@ -22,6 +23,9 @@ use crate::waterfall::{self, span_text};
 /// What writes already sent may take after the reply before the process ends.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
+/// A deadline of so long is none.
+const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Answers the request and shows the reply and its waterfall.
 pub(crate) fn run(args: &TryArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let request = request(args)?;
@@ -29,7 +33,7 @@ pub(crate) fn run(args: &TryArgs, terminal: &Terminal) -> Result<Exit, Failure> 
         Ok(plan) => plan,
         Err(exit) => return Ok(exit),
     };
-    let gateway = Gateway::build(plan).map_err(Failure::usage)?;
+    let gateway = Gateway::build_with_notes(plan, notes(terminal)).map_err(Failure::usage)?;
     runtime()?.block_on(async {
         let options = CoreOptions { dev: true, trace: true };
         let core = Core::with_compute(gateway, Client::new(), options, Compute::new(ComputeSettings::default()));
@@ -138,7 +142,13 @@ fn head(answer: &Answer) -> String {
 
 fn drawn(trace: &RequestTrace, terminal: &Terminal) -> String {
     let waterfall = waterfall::of_trace(trace);
-    let title = format!("{} took {} of {}", trace.route, span_text(trace.took), span_text(trace.deadline));
+    // What is passed through has no deadline, or one that no person waits for.
+    let limit = if trace.deadline < NO_LIMIT {
+        format!(" of {}", span_text(trace.deadline))
+    } else {
+        String::new()
+    };
+    let title = format!("{} took {}{limit}", trace.route, span_text(trace.took));
     let bars = waterfall.render(terminal.width, terminal.color);
     format!("\n{}\n\n{bars}\n  {}", paint(terminal.color, "1", &title), waterfall.summary())
 }

@@ -5,8 +5,13 @@
 mod support;
 mod check;
 mod plan;
+#[cfg(target_os = "linux")]
+mod programs;
 mod mock;
 mod try_;
 mod demo;
 mod serve;
+#[cfg(unix)]
+mod purge;
+mod fetch;
 mod command_line;

@@ -129,3 +129,44 @@ fn a_faulty_config_has_no_plan() {
     assert!(ended.stderr.contains("gateway.yaml:8:"), "{}", ended.stderr);
     assert_eq!(folder.run(&["plan", "none.yaml"]).code, Some(3));
 }
+
+#[test]
+fn a_route_that_is_passed_through_has_its_limits_in_place_of_calls() {
+    let folder = Folder::new();
+    let config = "\
+sources:
+  media: { url: http://media.svc:8000 }
+routes:
+  PUT /in/*path:
+    body: { max: 10G }
+    deadline: 1h
+    proxy: { to: media /$path, max_body: 1500K, body_idle: 2m }
+  GET /assets/*path: { proxy: { to: media /files/$path, cache: http } }
+";
+    folder.write("gateway.yaml", config);
+    let ended = folder.run(&["plan", "gateway.yaml"]);
+    let expected = "\
+PUT /in/*path, deadline 1h
+
+  passed to          media
+  attempts           1
+  request body       at the most 10G
+  answer             at the most 1500K
+  kept               no
+  head within        1m
+  each piece within  2m
+
+GET /assets/*path, no deadline
+
+  passed to          media
+  attempts           2
+  request body       none
+  answer             any size
+  kept               as it says
+  head within        1m
+  each piece within  1m
+";
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), expected));
+    let chart = folder.run(&["plan", "gateway.yaml", "--mermaid"]).stdout;
+    assert!(chart.contains("    r0proxy[\"passed to media\"]\n    r0proxy ==> r0reply\n"), "{chart}");
+}

@@ -173,3 +173,33 @@ fn a_closed_pipe_ends_quietly() {
     child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
     assert_eq!((child.wait().unwrap().code(), words.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_request_may_be_passed_through_and_a_body_checked() {
+    let folder = Folder::new();
+    let mocks = Mocks::start(
+        &folder,
+        1,
+        "upstreams:\n  media:\n    routes:\n      GET /files/a.txt: { text: hello }\n      POST /in: { echo: true }\n",
+    );
+    let config = format!(
+        "sources:\n  media: {{ url: \"{}\" }}\nroutes:\n  GET /assets/*path: {{ proxy: media /files/$path }}\n  POST /in:\n    body: {{ schema: $file.in.schema.json }}\n    calls: {{ in: {{ post: media /in, body: $body }} }}\n",
+        mocks.url("media")
+    );
+    folder.write("gateway.yaml", &config);
+    folder.write("in.schema.json", "{\"type\": \"object\", \"required\": [\"id\"]}\n");
+    let ended = folder.run(&["try", "GET /assets/a.txt"]);
+    assert_eq!((ended.code, ended.stdout.trim_end()), (Some(0), "hello"));
+    has(&ended, &["GET /assets/*path took", "proxy"]);
+    assert!(!ended.stderr.contains(" of "), "it has no deadline: {}", ended.stderr);
+    let ended = folder.run(&["try", "POST /in", "-d", "{}"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended
+            .stdout
+            .contains("\"rule\":\"required\",\"detail\":\"must have the member `id`\""),
+        "{}",
+        ended.stdout
+    );
+    assert!(!ended.stderr.contains("warning"), "a schema is no secret: {}", ended.stderr);
+}

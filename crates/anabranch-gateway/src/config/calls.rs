@@ -95,6 +95,17 @@ fn action(reader: &mut Reader<'_>, name: &Spanned<String>, section: &Section<'_>
             beside(keys::HTTP_ONLY, "it belongs to HTTP requests", reader);
             Some(ActionConfig::Redis(reader.template(node, "`redis`")?))
         }
+        "run" => {
+            let (retried, http): (Vec<&str>, Vec<&str>) = keys::CALL_NOT_RUN.iter().partition(|key| **key == "retry");
+            beside(&http, "it belongs to HTTP requests", reader);
+            beside(&retried, "a job is done once", reader);
+            let source = reader.text(node, "`run`")?;
+            if section.get("body").is_none() {
+                let help = "expected `body: { id: $id }` beside it, the job; `body: null` if it needs nothing";
+                reader.faults.add_with_help(key.span, "`run` without `body`", help);
+            }
+            Some(ActionConfig::Run(source))
+        }
         method => {
             let target = reader.template(node, &format!("`{method}`"))?;
             Some(ActionConfig::Http {

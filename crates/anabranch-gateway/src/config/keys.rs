@@ -16,6 +16,7 @@ pub(super) const FILE: Keys = Keys {
     known: &[
         "listen",
         "health",
+        "admin",
         "credentials",
         "slash",
         "max_calls",
@@ -49,6 +50,12 @@ pub(super) const SOURCE: Keys = Keys {
         "url",
         "postgres",
         "redis",
+        "run",
+        "count",
+        "memory",
+        "env",
+        "start",
+        "recycle",
         "in_flight",
         "queue",
         "queue_wait",
@@ -70,7 +77,7 @@ pub(super) const SOURCE: Keys = Keys {
         "stale",
         "vary",
     ],
-    planned: &["breaker", "count", "hedge", "memory", "run"],
+    planned: &["breaker", "hedge"],
 };
 /// `tls:` of a source.
 pub(super) const TLS: Keys = Keys {
@@ -82,14 +89,31 @@ pub(super) const TLS: Keys = Keys {
 pub(super) const ROUTE: Keys = Keys {
     of: "a route",
     known: &[
-        "query", "headers", "body", "deadline", "grace", "need", "calls", "reply", "status", "errors", "account", "timing",
+        "query", "headers", "body", "deadline", "grace", "need", "calls", "reply", "status", "errors", "account", "timing", "proxy",
     ],
-    planned: &["auth", "cache", "proxy", "rate", "stream"],
+    planned: &["auth", "cache", "rate", "stream"],
 };
 /// `body:` of a route.
 pub(super) const ROUTE_BODY: Keys = Keys {
     of: "`body` of a route",
-    known: &["max"],
+    known: &["max", "schema"],
+    planned: &[],
+};
+/// `proxy:` of a route, in its long form.
+pub(super) const PROXY: Keys = Keys {
+    of: "`proxy`",
+    known: &[
+        "to",
+        "query",
+        "headers",
+        "forward",
+        "cache",
+        "stale",
+        "retry",
+        "max_body",
+        "first_byte",
+        "body_idle",
+    ],
     planned: &[],
 };
 /// `status:` of a route.
@@ -119,6 +143,7 @@ pub(super) const CALL: Keys = Keys {
         "exec",
         "one",
         "redis",
+        "run",
         "value",
         "query",
         "headers",
@@ -148,13 +173,13 @@ pub(super) const CALL: Keys = Keys {
         "stale",
         "vary",
     ],
-    planned: &["as", "group", "hedge", "run"],
+    planned: &["as", "group", "hedge"],
 };
 
 /// Keys of a call that say what it does; exactly one of them stands in it.
-pub(super) const ACTIONS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "sql", "redis", "value"];
+pub(super) const ACTIONS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "sql", "redis", "run", "value"];
 /// The planned ones.
-pub(super) const ACTIONS_PLANNED: &[&str] = &["group", "run"];
+pub(super) const ACTIONS_PLANNED: &[&str] = &["group"];
 /// Keys that mean something only where a request is sent.
 pub(super) const REQUEST_ONLY: &[&str] = &[
     "query",
@@ -180,12 +205,14 @@ pub(super) const REQUEST_ONLY: &[&str] = &[
 ];
 
 /// Keys that mean something only where the request is HTTP.
-pub(super) const HTTP_ONLY: &[&str] = &[
+pub(super) const HTTP_ONLY: &[&str] = &["query", "headers", "body", "ok", "forward", "first_byte", "body_idle", "vary"];
+/// Keys of a call that mean nothing beside `run`.
+pub(super) const CALL_NOT_RUN: &[&str] = &[
     "query",
     "headers",
-    "body",
     "ok",
     "forward",
+    "retry",
     "first_byte",
     "body_idle",
     "cache",
@@ -195,41 +222,63 @@ pub(super) const HTTP_ONLY: &[&str] = &[
 /// Keys that stand beside `sql` alone.
 pub(super) const SQL_ONLY: &[&str] = &["select", "exec", "one"];
 /// Keys of a source that say how it is reached; exactly one of them stands in it.
-pub(super) const REACHED: &[&str] = &["url", "postgres", "redis"];
-/// The planned ones.
-pub(super) const REACHED_PLANNED: &[&str] = &["run"];
+pub(super) const REACHED: &[&str] = &["url", "postgres", "redis", "run"];
 /// Keys of a source that mean nothing beside `url`.
-pub(super) const NOT_URL: &[&str] = &["allow"];
+pub(super) const NOT_URL: &[&str] = &["allow", "count", "memory", "env", "start", "recycle"];
+/// Keys of a source that mean nothing beside `run`.
+pub(super) const NOT_RUN: &[&str] = &[
+    "in_flight",
+    "rate",
+    "pool",
+    "allow",
+    "headers",
+    "http",
+    "wire",
+    "tls",
+    "retry",
+    "connect_timeout",
+    "first_byte",
+    "body_idle",
+    "cache",
+    "stale",
+    "vary",
+];
 /// Keys of a source that mean nothing beside `postgres`.
 pub(super) const NOT_POSTGRES: &[&str] = &[
     "in_flight",
     "rate",
     "allow",
+    "count",
+    "memory",
+    "env",
+    "start",
+    "recycle",
     "headers",
     "http",
     "wire",
     "first_byte",
     "body_idle",
-    "cache",
-    "stale",
     "vary",
 ];
 /// Keys of a source that mean nothing beside `redis`.
 pub(super) const NOT_REDIS: &[&str] = &[
     "pool",
+    "count",
+    "memory",
+    "env",
+    "start",
+    "recycle",
     "headers",
     "http",
     "wire",
     "first_byte",
     "body_idle",
-    "cache",
-    "stale",
     "vary",
 ];
 
 /// All kinds of mapping, for the test of the reference page.
 #[cfg(test)]
-pub(super) const ALL: &[&Keys] = &[&FILE, &DEFAULTS, &SOURCE, &TLS, &ROUTE, &ROUTE_BODY, &STATUS, &REPLY, &CALL];
+pub(super) const ALL: &[&Keys] = &[&FILE, &DEFAULTS, &SOURCE, &TLS, &ROUTE, &ROUTE_BODY, &PROXY, &STATUS, &REPLY, &CALL];
 
 /// The other kinds of mapping, for the hint where a misplaced key belongs.
 const PLACES: &[&Keys] = &[&FILE, &DEFAULTS, &SOURCE, &ROUTE, &CALL];

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// Where a config's references to the outside are looked up. The binary reads the process and the disk, tests read a map.
 pub trait Lookup {
@@ -11,6 +12,12 @@ pub trait Lookup {
 
     /// The content of a file; a relative path begins at the folder of the config file.
     fn file(&self, path: &str) -> io::Result<String>;
+
+    /// The folder that workers run in and that relative paths of their programs begin at: that of the config file. None where there is
+    /// no disk to look at; then nothing is said about whether a program is there.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// A lookup in fixed values, for tests and examples. It holds nothing unless told.
@@ -18,6 +25,7 @@ pub trait Lookup {
 pub struct MapLookup {
     env: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
+    folder: Option<PathBuf>,
 }
 
 impl MapLookup {
@@ -29,6 +37,12 @@ impl MapLookup {
     /// Adds an environment variable.
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Says in which folder the programs of workers are looked for; without it they are not looked for.
+    pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
         self
     }
 
@@ -61,5 +75,9 @@ impl Lookup for MapLookup {
             .get(path)
             .cloned()
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 }

@@ -1,6 +1,6 @@
 //! The config: YAML text becomes a [`Config`] with the place of each value, all faults at once.
 //!
-//! `tree` reads the text into a [`yaml`] tree, `read` with `sources`, `routes` and `calls` turns the tree into the config; `resolve` puts
+//! `tree` reads the text into a [`yaml`] tree, `read` with `sources`, `workers`, `routes` and `calls` turns the tree into the config; `resolve` puts
 //! in what stands in the environment and in files. What the names mean is the plan's business.
 
 pub mod faults;
@@ -14,7 +14,9 @@ pub mod model;
 mod keys;
 mod read;
 mod sources;
+mod workers;
 mod routes;
+mod proxy;
 mod calls;
 mod lists;
 pub mod units;

@@ -1,8 +1,9 @@
 //! What was typed: a config as it stands in the file, each value with its place. Nothing is resolved here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::yaml::{Node, Spanned};
+use super::yaml::{Node, Span, Spanned};
 
 /// A whole file.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,8 @@ pub struct Config {
     pub listen: Option<Spanned<String>>,
     /// `health:` where `/livez` and `/readyz` answer; off when absent.
     pub health: Option<Spanned<String>>,
+    /// `admin:` the unix socket on which it takes orders; off when absent.
+    pub admin: Option<Spanned<String>>,
     /// `credentials:` names of headers that carry credentials, beside Authorization, Proxy-Authorization and Cookie.
     pub credentials: Vec<Spanned<String>>,
     /// `slash: ignore` makes `/x/` the same as `/x`.
@@ -52,11 +55,20 @@ pub struct CallSettings {
     /// `body_idle:` limit between two pieces of the body.
     pub body_idle: Option<Spanned<Duration>>,
     /// `cache:` how long an answer is fresh; 0 turns an inherited one off.
-    pub cache: Option<Spanned<Duration>>,
+    pub cache: Option<Spanned<CacheConfig>>,
     /// `stale:` how long after that it may stand in; 0 turns an inherited one off.
     pub stale: Option<Spanned<Duration>>,
     /// `vary:` headers let in that kept answers depend on.
     pub vary: Option<Vec<Spanned<String>>>,
+}
+
+/// What `cache:` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheConfig {
+    /// For so long, whatever the source says.
+    For(Duration),
+    /// `http`: for as long as the source says (RFC 9111).
+    Http,
 }
 
 /// One entry of `sources:`.
@@ -70,6 +82,8 @@ pub struct SourceConfig {
     pub postgres: Option<Spanned<String>>,
     /// `redis:` the URL of a Redis or Valkey server.
     pub redis: Option<Spanned<String>>,
+    /// `run:` and what goes with it; None where the source is no program.
+    pub worker: Option<WorkerConfig>,
     /// `allow:` commands of Redis that may be sent beside the safe ones.
     pub allow: Vec<Spanned<String>>,
     /// `in_flight:` attempts at once, over all requests.
@@ -105,16 +119,49 @@ pub enum Way {
     Sql,
     /// By commands.
     Redis,
+    /// By jobs.
+    Run,
 }
 
 impl SourceConfig {
     /// Tells how it is asked.
     pub fn way(&self) -> Way {
-        match (&self.postgres, &self.redis) {
-            (Some(_), _) => Way::Sql,
-            (_, Some(_)) => Way::Redis,
+        match (&self.postgres, &self.redis, &self.worker) {
+            (Some(_), ..) => Way::Sql,
+            (_, Some(_), _) => Way::Redis,
+            (.., Some(_)) => Way::Run,
             _ => Way::Http,
         }
+    }
+}
+
+/// `run: [python3, score.py]` of a source, and the keys that have a meaning only beside it.
+#[derive(Clone)]
+pub struct WorkerConfig {
+    /// The program and its arguments; empty where they are a fault.
+    pub command: Vec<Spanned<String>>,
+    /// Where it runs; None where there is no disk.
+    pub folder: Option<PathBuf>,
+    /// `count:` processes; 1 unless said.
+    pub count: Option<Spanned<u32>>,
+    /// `memory:` of each process, in bytes.
+    pub memory: Option<Spanned<u64>>,
+    /// `env:` its whole environment.
+    pub environment: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `start:` limit up to its first line; 5 s unless said.
+    pub start: Option<Spanned<Duration>>,
+    /// `recycle:` jobs after which a process is replaced; 1,000 unless said.
+    pub recycle: Option<Spanned<u32>>,
+}
+
+/// Shows the names of the environment and not its values, which are secrets more often than not.
+impl std::fmt::Debug for WorkerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.value.as_str()).collect();
+        f.debug_struct("WorkerConfig")
+            .field("command", &self.command)
+            .field("environment", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,12 +211,16 @@ pub struct RouteConfig {
     pub headers: Vec<Spanned<String>>,
     /// `body: { max: 8M }`.
     pub body_max: Option<Spanned<u64>>,
+    /// `body: { schema: ... }`: the form that it must have.
+    pub body_schema: Option<SchemaConfig>,
     /// `deadline:` of the whole reply.
     pub deadline: Option<Spanned<Duration>>,
     /// `grace:` wait for the rest after the last `need`.
     pub grace: Option<Spanned<Duration>>,
     /// `need:` the parts without which the reply fails; None when the key is absent.
     pub need: Option<Vec<Spanned<String>>>,
+    /// `proxy:` in place of calls.
+    pub proxy: Option<ProxyConfig>,
     /// `calls:` in the order written.
     pub calls: Vec<CallConfig>,
     /// `reply:`.
@@ -182,6 +233,30 @@ pub struct RouteConfig {
     pub account_body: bool,
     /// `timing:` adds Server-Timing.
     pub timing: Option<bool>,
+}
+
+/// `proxy:` of a route.
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    /// Source and path: `media /files/$path`; without a path that of the route.
+    pub target: Spanned<String>,
+    /// `query: pass`: the query goes on as it came.
+    pub pass_query: bool,
+    /// `headers:` of the request; values are templates.
+    pub headers: Vec<(Spanned<String>, Spanned<String>)>,
+    /// `forward:` response headers that would not go to the client.
+    pub forward: Vec<Spanned<String>>,
+    /// Settings of this proxy.
+    pub settings: CallSettings,
+}
+
+/// A JSON Schema as written, not yet understood.
+#[derive(Clone, Debug)]
+pub struct SchemaConfig {
+    /// The schema.
+    pub node: Node,
+    /// Where it is named, if it stands in a file of its own: places in `node` are then places in that file.
+    pub outside: Option<Span>,
 }
 
 /// `reply:` in the forms that are built.
@@ -286,6 +361,8 @@ pub enum ActionConfig {
     },
     /// `redis: hot SMEMBERS seen:$uid`, source and command as written.
     Redis(Spanned<String>),
+    /// `run: score`, the name of the source; the job is the call's `body`.
+    Run(Spanned<String>),
     /// `value:` computed of references.
     Value(Node),
 }

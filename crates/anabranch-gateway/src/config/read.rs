@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::faults::{Faults, one_of};
 use super::keys::{self, Keys};
 use super::lookup::Lookup;
-use super::model::{CallSettings, Config, SlashConfig};
+use super::model::{CacheConfig, CallSettings, Config, SlashConfig};
 use super::resolve::{first_outside, resolve, Purpose};
 use super::units;
 use super::yaml::{Node, NodeKind, Span, Spanned, Style};
@@ -27,6 +27,7 @@ pub(super) fn file(root: &Node, lookup: &dyn Lookup, faults: &mut Faults) -> Con
     };
     config.listen = section.get("listen").and_then(|node| reader.final_text(node, "`listen`"));
     config.health = section.get("health").and_then(|node| reader.final_text(node, "`health`"));
+    config.admin = section.get("admin").and_then(|node| reader.final_text(node, "`admin`"));
     config.credentials = section
         .get("credentials")
         .map(|node| reader.names(node, "`credentials`"))
@@ -317,14 +318,14 @@ impl Reader<'_> {
         }
     }
 
-    /// `cache:` a fixed time.
-    fn cache(&mut self, node: &Node) -> Option<Spanned<Duration>> {
-        if matches!(&node.kind, NodeKind::Text(text, _) if text == "http") {
-            let help = "expected a fixed time such as `cache: 10m`";
-            self.faults.add_with_help(node.span, "`cache: http` is not built yet", help);
-            return None;
-        }
-        self.unit(node, "`cache`", units::duration)
+    /// `cache:` a fixed time, or `http`.
+    fn cache(&mut self, node: &Node) -> Option<Spanned<CacheConfig>> {
+        self.unit(node, "`cache`", |text| match text {
+            "http" => Ok(CacheConfig::Http),
+            time => units::duration(time)
+                .map(CacheConfig::For)
+                .map_err(|expected| format!("{expected}; or `http`")),
+        })
     }
 
     /// Adds the fault that `what` is something else than expected.

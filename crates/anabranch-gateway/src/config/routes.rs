@@ -1,12 +1,13 @@
 //! `routes:` — what the gateway answers, without the calls.
 
 use super::calls;
+use super::proxy;
 use super::keys;
-use super::faults::one_of;
-use super::model::{CallConfig, ReplyConfig, RouteConfig};
+use super::faults::{one_of, Faults};
+use super::model::{CallConfig, ReplyConfig, RouteConfig, SchemaConfig};
 use super::read::{Reader, Section};
 use super::units;
-use super::yaml::{Node, NodeKind, Spanned};
+use super::yaml::{self, Node, NodeKind, Spanned};
 
 /// Methods that a route may have.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -116,9 +117,13 @@ fn route(
         body_max: body
             .and_then(|body| body.get("max"))
             .and_then(|node| reader.unit(node, "`max`", units::size)),
+        body_schema: body
+            .and_then(|body| body.get("schema"))
+            .and_then(|node| schema(reader, node)),
         deadline: section.get("deadline").and_then(|node| reader.duration(node, "`deadline`")),
         grace: section.get("grace").and_then(|node| reader.unit(node, "`grace`", units::duration)),
         need: section.get("need").map(|node| reader.names(node, "`need`")),
+        proxy: section.get("proxy").and_then(|node| proxy::read(reader, &section, node)),
         calls: read_calls(reader, key, &section),
         reply: section.get("reply").and_then(|node| reply(reader, node)),
         status_from,
@@ -141,6 +146,41 @@ fn parameter(reader: &mut Reader<'_>, node: &Node) -> Node {
     match &node.kind {
         NodeKind::Text(..) => node.clone(),
         _ => reader.literal_tree(node, "a parameter"),
+    }
+}
+
+/// A JSON Schema: written here, or in a file of its own, which is YAML or JSON.
+fn schema(reader: &mut Reader<'_>, node: &Node) -> Option<SchemaConfig> {
+    match &node.kind {
+        NodeKind::Map(_) | NodeKind::Bool(_) => Some(SchemaConfig {
+            node: node.clone(),
+            outside: None,
+        }),
+        NodeKind::Text(..) => {
+            let text = reader.final_text(node, "`schema`")?;
+            let mut faults = Faults::new("schema", &text.value);
+            let parsed = yaml::parse(&text.value, &mut faults);
+            for fault in faults.sorted() {
+                let (line, column) = faults.line_column(fault.span.start);
+                let message = format!("the schema cannot be read: {}, at line {line}, column {column}", fault.message);
+                reader
+                    .faults
+                    .add_with_help(node.span, message, fault.help.clone().unwrap_or_else(|| "expected JSON or YAML".to_owned()));
+            }
+            let root = parsed.filter(|_| faults.is_empty())?;
+            if !matches!(root.kind, NodeKind::Map(_) | NodeKind::Bool(_)) {
+                reader.wrong(node, "`schema`", "a JSON Schema, or a file with one: `$file.order.schema.json`");
+                return None;
+            }
+            Some(SchemaConfig {
+                node: root,
+                outside: Some(node.span),
+            })
+        }
+        _ => {
+            reader.wrong(node, "`schema`", "a JSON Schema, or a file with one: `$file.order.schema.json`");
+            None
+        }
     }
 }
 

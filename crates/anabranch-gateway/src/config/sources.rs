@@ -5,6 +5,7 @@ use super::keys;
 use super::model::{CallSettings, HttpConfig, SourceConfig, TlsConfig, WireConfig};
 use super::read::{Reader, Section};
 use super::units;
+use super::workers;
 use super::yaml::{Node, NodeKind, Spanned};
 
 /// Stands in for a `url` that is a fault, so that the calls of the source bring no further ones.
@@ -30,6 +31,7 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
         url: Vec::new(),
         postgres: None,
         redis: None,
+        worker: None,
         allow: Vec::new(),
         in_flight: None,
         queue: None,
@@ -67,7 +69,7 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
         source.tls = section.get("tls").and_then(|node| tls(reader, node));
         source.settings = reader.settings(&section);
     }
-    if source.url.is_empty() && source.postgres.is_none() && source.redis.is_none() {
+    if source.url.is_empty() && source.postgres.is_none() && source.redis.is_none() && source.worker.is_none() {
         source.url.push(Spanned::new(PLACEHOLDER_URL.to_owned(), name.span));
     }
     source
@@ -77,11 +79,9 @@ fn source(reader: &mut Reader<'_>, name: &Spanned<String>, node: &Node) -> Sourc
 fn reached(reader: &mut Reader<'_>, source: &mut SourceConfig, section: &Section<'_>) {
     let ways = section.present(keys::REACHED);
     let Some((key, node)) = ways.first() else {
-        if section.present(keys::REACHED_PLANNED).is_empty() {
-            let message = format!("source `{}` has no `url`", source.name.value);
-            let help = "expected `url: http://host:port`, or a list of them; `postgres:` or `redis:` for a database";
-            reader.faults.add_with_help(source.name.span, message, help);
-        }
+        let message = format!("source `{}` has no `url`", source.name.value);
+        let help = "expected `url: http://host:port`, or a list of them; `postgres:` or `redis:` for a database; `run:` for a program";
+        reader.faults.add_with_help(source.name.span, message, help);
         return;
     };
     if let Some((second, _)) = ways.get(1) {
@@ -103,6 +103,10 @@ fn reached(reader: &mut Reader<'_>, source: &mut SourceConfig, section: &Section
             source.redis = database("`redis`");
             keys::NOT_REDIS
         }
+        "run" => {
+            source.worker = Some(workers::read(reader, node, section));
+            keys::NOT_RUN
+        }
         _ => {
             source.url = urls(reader, node);
             keys::NOT_URL
@@ -113,7 +117,10 @@ fn reached(reader: &mut Reader<'_>, source: &mut SourceConfig, section: &Section
         let help = match (key.value.as_str(), useless.value.as_str()) {
             ("postgres", "in_flight") => "`pool:` is the number of sessions, and with it of statements at once",
             ("redis", "pool") => "one connection for each core carries all commands; `in_flight:` bounds them",
-            ("url", _) => "it is for sources with `redis:`",
+            ("run", "in_flight") => "`count:` is the number of processes, and with it of jobs at once",
+            ("run", "retry") => "a job is done once",
+            (_, "count" | "memory" | "env" | "start" | "recycle") => "it is for sources with `run:`",
+            ("url", _) | ("run", "allow") => "it is for sources with `redis:`",
             _ => "it is for sources with `url:`",
         };
         reader.faults.add_with_help(useless.span, message, help);

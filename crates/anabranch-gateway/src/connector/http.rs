@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anabranch::client::{Prototype, Request, Response};
-use anabranch::{CallError, CallReport, CallSettings, Deadline, Kind, Source};
+use anabranch::{CallError, CallReport, CallSettings, Compute, Deadline, Kind, Source};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 
@@ -17,6 +17,7 @@ use crate::plan::{Action, CallPlan, HttpAction, OkEntry, OkSet, Plan, Root, Rout
 use crate::render::{self, RenderFault};
 use crate::respond::reply::freshness;
 use crate::run::{Known, Refusal};
+use crate::transform::check;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("anabranch/", env!("CARGO_PKG_VERSION")));
@@ -24,7 +25,9 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("anabranch/", e
 /// What of a call is ready before any request comes.
 #[derive(Debug)]
 pub(crate) struct CallSetup {
-    settings: CallSettings,
+    pub(super) settings: CallSettings,
+    /// Whose turn it is where its answers take long to check.
+    pub(super) label: Arc<str>,
     prototype: Option<SharedPrototype>,
     /// Headers let in that carry credentials and go out with this call, as they came or inside something else.
     pub(crate) credentials: Vec<usize>,
@@ -56,7 +59,7 @@ impl CallSetup {
     pub(crate) fn new(plan: &Plan, route: &RoutePlan, call: &CallPlan) -> CallSetup {
         let (prototype, passed) = match &call.action {
             Action::Http(action) => (Some(Arc::new(prototype(plan, action))), &action.pass[..]),
-            Action::Sql(_) | Action::Redis(_) | Action::Value(_) => (None, &[][..]),
+            Action::Sql(_) | Action::Redis(_) | Action::Run(_) | Action::Value(_) => (None, &[][..]),
         };
         let named = call.references().into_iter().filter_map(|reference| match reference.root {
             Root::Header(index) => Some(index),
@@ -68,6 +71,7 @@ impl CallSetup {
         let keep = KeepSetup::new(plan, route, call, settings).map(Arc::new);
         CallSetup {
             settings,
+            label: route.pattern.as_str().into(),
             prototype,
             credentials,
             keep,
@@ -147,7 +151,7 @@ pub(super) async fn exchange(
 ) -> CallEnd {
     if call.idempotent {
         let (result, report) = source.call(core.client(), &request, &setup.settings, deadline).await;
-        return end(&call.ok, &call.forward, result, report);
+        return Answering::of(core, setup, call, deadline).end(result, report).await;
     }
     Box::pin(write(core, source, call, setup, request, deadline)).await
 }
@@ -157,11 +161,44 @@ async fn write(core: &Core, source: &Source, call: &CallPlan, setup: &CallSetup,
     let (client, source, settings) = (core.client().clone(), source.clone(), setup.settings);
     let work = async move { source.call(&client, &request, &settings, deadline).await };
     let (result, report) = shielded(core, deadline, work).await;
-    end(&call.ok, &call.forward, result, report)
+    Answering::of(core, setup, call, deadline).end(result, report).await
 }
 
-/// What an answer means to a call that takes these statuses for success.
-pub(super) fn end(ok: &OkSet, forward: &[HeaderName], result: Result<Response, CallError>, report: CallReport) -> CallEnd {
+/// What an answer is read with.
+pub(super) struct Answering<'a> {
+    /// Statuses that are a success.
+    pub(super) ok: &'a OkSet,
+    /// Headers that go on to the client.
+    pub(super) forward: &'a [HeaderName],
+    pub(super) compute: &'a Compute,
+    /// Whose turn it is there.
+    pub(super) label: &'a str,
+    pub(super) deadline: Deadline,
+}
+
+impl<'a> Answering<'a> {
+    pub(super) fn of(core: &'a Core, setup: &'a CallSetup, call: &'a CallPlan, deadline: Deadline) -> Self {
+        Answering {
+            ok: &call.ok,
+            forward: &call.forward,
+            compute: core.compute(),
+            label: &setup.label,
+            deadline,
+        }
+    }
+
+    /// What the answer means to the call. A large body is checked on the compute pool.
+    pub(super) async fn end(self, result: Result<Response, CallError>, report: CallReport) -> CallEnd {
+        let (mut end, body) = read(self.ok, self.forward, result, report);
+        if let Some(body) = body {
+            end.result = json_of(body, "the body is not JSON", self.compute, self.label, self.deadline).await;
+        }
+        end
+    }
+}
+
+/// What an answer means to a call that takes these statuses for success; with a body that becomes its value once it is checked.
+fn read(ok: &OkSet, forward: &[HeaderName], result: Result<Response, CallError>, report: CallReport) -> (CallEnd, Option<Bytes>) {
     let mut end = CallEnd {
         result: Err(CallError::new(Kind::Cancelled, "")),
         refusal: None,
@@ -169,12 +206,13 @@ pub(super) fn end(ok: &OkSet, forward: &[HeaderName], result: Result<Response, C
         forward: Vec::new(),
         report,
         origin: Origin::Source,
+        kept: None,
     };
     let response = match result {
         Ok(response) => response,
         Err(error) => {
             end.result = Err(error);
-            return end;
+            return (end, None);
         }
     };
     let status = response.status();
@@ -185,8 +223,7 @@ pub(super) fn end(ok: &OkSet, forward: &[HeaderName], result: Result<Response, C
         }
         Some(_) => {
             describe(&mut end, forward, &response);
-            end.result = json_of(response);
-            return end;
+            return (end, Some(response.into_body()));
         }
         None => {
             end.result = Err(CallError::new(Kind::Status, format!("answered {status}")));
@@ -200,7 +237,7 @@ pub(super) fn end(ok: &OkSet, forward: &[HeaderName], result: Result<Response, C
             });
         }
     }
-    end
+    (end, None)
 }
 
 /// What a good answer says beside its value.
@@ -215,17 +252,13 @@ fn describe(end: &mut CallEnd, forward: &[HeaderName], response: &Response) {
     }
 }
 
-/// The body as a value: nothing is null, all else must be one JSON document.
-fn json_of(response: Response) -> Result<Bytes, CallError> {
-    let body = response.into_body();
+/// Bytes as a value: nothing is null, all else must be one JSON document; `otherwise` is what is said of what is none.
+pub(super) async fn json_of(body: Bytes, otherwise: &str, compute: &Compute, label: &str, deadline: Deadline) -> Result<Bytes, CallError> {
     if body.is_empty() {
         return Ok(Bytes::from_static(json::NULL));
     }
-    match json::validate(&body, &json::Limits::default()) {
-        Ok(_) => Ok(body),
-        Err(fault) => Err(CallError::new(
-            Kind::Decode,
-            format!("the body is not JSON: {} at byte {}", fault.what, fault.at),
-        )),
+    match check(&body, compute, label, deadline).await? {
+        Ok(()) => Ok(body),
+        Err(fault) => Err(CallError::new(Kind::Decode, format!("{otherwise}: {fault}"))),
     }
 }

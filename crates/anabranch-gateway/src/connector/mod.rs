@@ -3,6 +3,7 @@
 mod headers;
 mod http;
 mod kept;
+mod job;
 mod shield;
 #[cfg(feature = "postgres")]
 mod sql;
@@ -13,12 +14,15 @@ use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
 use anabranch::client::Request;
+use anabranch::policy::CacheKey;
 use anabranch::{CallError, CallReport, Deadline, Kind};
 use bytes::Bytes;
 
 pub(crate) use headers::SharedHeaders;
 pub(crate) use self::http::CallSetup;
-pub(crate) use kept::{AnswerStore, StoredAnswer};
+#[cfg(feature = "postgres")]
+pub(crate) use sql::start as statement_start;
+pub(crate) use kept::{Answer, Answers, KeptEnd, StoredAnswer};
 
 use crate::gateway::Core;
 use crate::plan::{Action, CallPlan};
@@ -38,6 +42,8 @@ pub(crate) enum Made {
     /// The words of a command.
     #[cfg(feature = "redis")]
     Redis(Vec<Bytes>),
+    /// What a program is given.
+    Job(Bytes),
 }
 
 /// How a call ended.
@@ -49,6 +55,8 @@ pub(crate) struct CallEnd {
     pub(crate) forward: Vec<(HeaderName, HeaderValue)>,
     pub(crate) report: CallReport,
     pub(crate) origin: Origin,
+    /// What the store did for it, where it has one.
+    pub(crate) kept: Option<Box<KeptEnd>>,
 }
 
 /// Where the answer of a call came from.
@@ -65,17 +73,42 @@ pub(crate) enum Origin {
 
 /// What a call sends, from the values known now.
 pub(crate) fn request(call: &CallPlan, setup: &CallSetup, known: &Known<'_>, shared: &SharedHeaders) -> Result<Made, RenderFault> {
+    if let Some(keep) = &setup.keep {
+        return kept::request(call, setup, keep, known, shared).map(Made::Kept);
+    }
     match &call.action {
-        Action::Http(action) => match &setup.keep {
-            None => http::request(action, setup, known, Some(shared)).map(Made::Http),
-            Some(keep) => kept::request(action, setup, keep, known, shared).map(Made::Kept),
-        },
+        Action::Http(action) => http::request(action, setup, known, Some(shared)).map(Made::Http),
         #[cfg(feature = "postgres")]
         Action::Sql(action) => sql::params(action, known).map(Made::Sql),
         #[cfg(feature = "redis")]
         Action::Redis(action) => redis::words(action, known).map(Made::Redis),
+        Action::Run(action) => Ok(Made::Job(job::job(action, known))),
         // A value asks nobody, and what is not built in has no source.
         _ => Err(RenderFault::Missing("source".to_string())),
+    }
+}
+
+/// What is kept for a call that will not be answered in time; None where nothing may stand in for it.
+pub(crate) fn stand_in(core: &Core, made: &Made) -> Option<CallEnd> {
+    match made {
+        Made::Kept(kept) => kept::stand_in(core, kept),
+        _ => None,
+    }
+}
+
+/// By what the kept answers of a request can be purged.
+pub(crate) fn label(made: &Made, source: &str) -> String {
+    match made {
+        Made::Kept(kept) => kept.label(source),
+        _ => String::new(),
+    }
+}
+
+/// The key of what a batch gives for the one key that this request asks for.
+pub(crate) fn item_key(made: &Made, item: &[u8], variables: &[Bytes]) -> Option<CacheKey> {
+    match made {
+        Made::Kept(kept) => Some(kept.item_key(item, variables)),
+        _ => None,
     }
 }
 
@@ -86,16 +119,16 @@ pub(crate) async fn exchange(core: &Core, call: &CallPlan, setup: &CallSetup, ma
     match (source, made) {
         (Some(GatewaySource::Http(source)), Made::Http(request)) => http::exchange(core, source, call, setup, request, deadline).await,
         // In boxes, so that the many calls to services do not carry their size.
-        (Some(GatewaySource::Http(source)), Made::Kept(request)) => Box::pin(kept::exchange(core, source, *request, deadline)).await,
+        (Some(source), Made::Kept(request)) => Box::pin(kept::exchange(core, source, *request, deadline)).await,
         #[cfg(feature = "postgres")]
-        (Some(GatewaySource::Postgres(db)), Made::Sql(params)) => Box::pin(sql::exchange(core, db, call, params, deadline)).await,
+        (Some(GatewaySource::Postgres(db)), Made::Sql(params)) => Box::pin(sql::exchange(core, db, call, setup, params, deadline)).await,
         #[cfg(feature = "redis")]
         (Some(GatewaySource::Redis(hot)), Made::Redis(words)) => Box::pin(redis::exchange(core, hot, call, words, deadline)).await,
+        #[cfg(unix)]
+        (Some(GatewaySource::Workers(workers)), Made::Job(job)) => Box::pin(job::exchange(core, workers, call, job, deadline)).await,
+        (Some(GatewaySource::Http(source)), Made::Job(job)) => Box::pin(job::stand_in(core, source, call, setup, job, deadline)).await,
         // The plan gives every call a source of its kind.
-        #[cfg(any(feature = "postgres", feature = "redis"))]
         _ => CallEnd::failed(CallError::new(Kind::Cancelled, "the source is of another kind than the call")),
-        #[cfg(not(any(feature = "postgres", feature = "redis")))]
-        (None, _) => CallEnd::failed(CallError::new(Kind::Cancelled, "the call has no source")),
     }
 }
 
@@ -109,6 +142,7 @@ impl CallEnd {
             forward: Vec::new(),
             report: CallReport::default(),
             origin: Origin::Source,
+            kept: None,
         }
     }
 
@@ -116,9 +150,9 @@ impl CallEnd {
         CallEnd::computed(Err(error))
     }
 
-    /// The end of a call to a database, whose answers say nothing about being kept.
-    #[cfg(any(feature = "postgres", feature = "redis"))]
-    fn of_database(result: Result<Bytes, CallError>, report: CallReport) -> CallEnd {
+    /// The end of a call whose answer says nothing about being kept: of a database or a program.
+    #[cfg(any(unix, feature = "postgres", feature = "redis"))]
+    fn without_caching(result: Result<Bytes, CallError>, report: CallReport) -> CallEnd {
         let freshness = result.is_ok().then(Freshness::default);
         CallEnd {
             result,
@@ -127,6 +161,7 @@ impl CallEnd {
             forward: Vec::new(),
             report,
             origin: Origin::Source,
+            kept: None,
         }
     }
 }

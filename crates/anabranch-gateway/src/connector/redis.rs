@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anabranch::policy::RetrySettings;
 use anabranch::redis::{Redis, RedisCall, RedisSettings};
-use anabranch::Deadline;
+use anabranch::{CallError, CallReport, Client, Deadline};
 use bytes::Bytes;
 
 use super::shield::shielded;
@@ -98,34 +98,28 @@ fn bad(reference: &Reference, why: &'static str) -> RenderFault {
 pub(super) async fn exchange(core: &Core, hot: &Redis, call: &CallPlan, words: Vec<Bytes>, deadline: Deadline) -> CallEnd {
     let settings = settings(call);
     let (result, report) = if call.idempotent {
-        hot.call(
-            core.client(),
-            &RedisCall {
-                words: &words,
-                settings: &settings,
-            },
-            deadline,
-        )
-        .await
+        ask(core.client(), hot, &words, &settings, deadline).await
     } else {
         let (client, hot) = (core.client().clone(), hot.clone());
-        let work = async move {
-            hot.call(
-                &client,
-                &RedisCall {
-                    words: &words,
-                    settings: &settings,
-                },
-                deadline,
-            )
-            .await
-        };
+        let work = async move { ask(&client, &hot, &words, &settings, deadline).await };
         shielded(core, deadline, work).await
     };
-    CallEnd::of_database(result, report)
+    CallEnd::without_caching(result, report)
 }
 
-fn settings(call: &CallPlan) -> RedisSettings {
+/// Sends a command.
+pub(super) async fn ask(
+    client: &Client,
+    hot: &Redis,
+    words: &[Bytes],
+    settings: &RedisSettings,
+    deadline: Deadline,
+) -> (Result<Bytes, CallError>, CallReport) {
+    hot.call(client, &RedisCall { words, settings }, deadline).await
+}
+
+/// How the command of a call is sent.
+pub(super) fn settings(call: &CallPlan) -> RedisSettings {
     RedisSettings {
         timeout: call.timeout,
         retry: RetrySettings {

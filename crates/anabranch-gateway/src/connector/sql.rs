@@ -1,10 +1,13 @@
 //! SQL calls: values bound to the places of a statement, its rows as the call's value.
 
-use anabranch::policy::RetrySettings;
+use std::sync::Arc;
+
+use anabranch::policy::{KeyParts, RetrySettings};
 use anabranch::postgres::{Answer, Param, Postgres, SqlCall, SqlSettings, Want};
-use anabranch::{CallError, Deadline, Kind};
+use anabranch::{CallError, CallReport, Client, Deadline, Kind};
 use bytes::Bytes;
 
+use super::http::{CallSetup, json_of};
 use super::shield::shielded;
 use super::CallEnd;
 use crate::gateway::Core;
@@ -41,35 +44,112 @@ fn param(reference: &Reference, given: Given<'_>) -> Result<Param, RenderFault> 
     })
 }
 
+/// What is asked of a database, whatever the values are.
+#[derive(Clone, Debug)]
+pub(super) struct Statement {
+    text: Arc<str>,
+    want: SqlWant,
+    settings: SqlSettings,
+    /// Whose turn it is where its rows take long to check.
+    label: Arc<str>,
+}
+
+/// Letters of a statement by which its kept answers can be purged.
+const START: usize = 48;
+
+impl Statement {
+    /// That of a call.
+    pub(super) fn of(action: &SqlAction, call: &CallPlan, label: Arc<str>) -> Statement {
+        Statement {
+            text: action.text.clone(),
+            want: action.want,
+            settings: settings(call),
+            label,
+        }
+    }
+
+    /// Its first letters.
+    pub(super) fn start(&self) -> &str {
+        start(&self.text)
+    }
+
+    /// Asks the database, and makes a value of what it gives.
+    pub(super) async fn ask(
+        &self,
+        core: &Core,
+        db: &Postgres,
+        params: &[Param],
+        deadline: Deadline,
+    ) -> (Result<Bytes, CallError>, CallReport) {
+        let (result, report) = self.send(core.client(), db, params, deadline).await;
+        (self.value(core, result, deadline).await, report)
+    }
+
+    async fn send(&self, client: &Client, db: &Postgres, params: &[Param], deadline: Deadline) -> (Result<Answer, CallError>, CallReport) {
+        let asked = SqlCall {
+            text: &self.text,
+            params,
+            want: want(self.want),
+            settings: &self.settings,
+        };
+        db.call(client, &asked, deadline).await
+    }
+
+    /// A column of type `json` may hold anything, so the rows are checked like a body.
+    async fn value(&self, core: &Core, result: Result<Answer, CallError>, deadline: Deadline) -> Result<Bytes, CallError> {
+        let answer = result?;
+        if self.want == SqlWant::Count {
+            return Ok(Bytes::from(format!("{{\"rows\":{}}}", answer.rows)));
+        }
+        json_of(
+            answer.json,
+            "the rows are no JSON that can be taken",
+            core.compute(),
+            &self.label,
+            deadline,
+        )
+        .await
+    }
+}
+
+/// The first letters of a statement.
+pub(crate) fn start(statement: &str) -> &str {
+    let end = statement.char_indices().nth(START).map_or(statement.len(), |(at, _)| at);
+    &statement[..end]
+}
+
+/// Adds the values of a statement to a key, each with what it is.
+pub(super) fn keyed(parts: KeyParts, params: &[Param]) -> KeyParts {
+    params.iter().fold(parts, |parts, param| match param {
+        Param::Null => parts.value(b"null"),
+        Param::Text(text) => parts.value(b"text").value(text.as_bytes()),
+        Param::Json(json) => parts.value(b"json").value(json),
+        Param::List(items) => keyed(parts.value(b"list").value(&items.len().to_le_bytes()), items),
+    })
+}
+
 /// Asks the database. A statement that may not be carried out twice is not stopped once it was begun.
-pub(super) async fn exchange(core: &Core, db: &Postgres, call: &CallPlan, params: Vec<Param>, deadline: Deadline) -> CallEnd {
+pub(super) async fn exchange(
+    core: &Core,
+    db: &Postgres,
+    call: &CallPlan,
+    setup: &CallSetup,
+    params: Vec<Param>,
+    deadline: Deadline,
+) -> CallEnd {
     let Action::Sql(action) = &call.action else {
         return CallEnd::failed(CallError::new(Kind::Cancelled, "the call has no statement"));
     };
-    let settings = settings(call);
-    let want = want(action.want);
-    let (result, report) = if call.idempotent {
-        let asked = SqlCall {
-            text: &action.text,
-            params: &params,
-            want,
-            settings: &settings,
-        };
-        db.call(core.client(), &asked, deadline).await
-    } else {
-        let (client, db, text) = (core.client().clone(), db.clone(), action.text.clone());
-        let work = async move {
-            let asked = SqlCall {
-                text: &text,
-                params: &params,
-                want,
-                settings: &settings,
-            };
-            db.call(&client, &asked, deadline).await
-        };
-        shielded(core, deadline, work).await
-    };
-    CallEnd::of_database(result.and_then(|answer| value(action.want, answer)), report)
+    let statement = Statement::of(action, call, setup.label.clone());
+    if call.idempotent {
+        let (result, report) = statement.ask(core, db, &params, deadline).await;
+        return CallEnd::without_caching(result, report);
+    }
+    let (client, db, sent) = (core.client().clone(), db.clone(), statement.clone());
+    let work = async move { sent.send(&client, &db, &params, deadline).await };
+    let (result, report) = shielded(core, deadline, work).await;
+    let result = statement.value(core, result, deadline).await;
+    CallEnd::without_caching(result, report)
 }
 
 fn settings(call: &CallPlan) -> SqlSettings {
@@ -89,19 +169,5 @@ fn want(want: SqlWant) -> Want {
         SqlWant::Rows => Want::Rows,
         SqlWant::One => Want::One,
         SqlWant::Count => Want::Count,
-    }
-}
-
-/// A column of type `json` may hold anything, so the rows are checked like a body.
-fn value(want: SqlWant, answer: Answer) -> Result<Bytes, CallError> {
-    if want == SqlWant::Count {
-        return Ok(Bytes::from(format!("{{\"rows\":{}}}", answer.rows)));
-    }
-    match json::validate(&answer.json, &json::Limits::default()) {
-        Ok(_) => Ok(answer.json),
-        Err(fault) => Err(CallError::new(
-            Kind::Decode,
-            format!("the rows are no JSON that can be taken: {}", fault.what),
-        )),
     }
 }

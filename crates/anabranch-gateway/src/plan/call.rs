@@ -16,6 +16,7 @@ use super::names::{Item, Names};
 use super::ok;
 use super::place::{fault, Text};
 use super::redis;
+use super::run;
 use super::reference::is_name;
 use super::settings::{self, Layers};
 use super::sql;
@@ -72,6 +73,10 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
             let (source, action) = redis::compile(command, around, faults);
             Asked::Ready(source, Action::Redis(action))
         }
+        ActionConfig::Run(source) => {
+            let (source, action) = run::compile(source, call.body.as_ref(), around, faults);
+            Asked::Ready(source, Action::Run(action))
+        }
         ActionConfig::Value(node) => Asked::Value(node),
     };
     let (source, safe) = match &asked {
@@ -102,19 +107,24 @@ pub(super) fn compile(call: &CallConfig, around: &Around<'_>, faults: &mut Fault
         let references = references.chain(when_program.iter().flat_map(|program| program.references()));
         *when_by_item = references.into_iter().any(|reference| reference.root == Root::It);
     }
-    let (action, retry) = match asked {
+    let (mut action, retry) = match asked {
         Asked::Request(method, target) => {
             let retry = retry(call, &layers, idempotent, faults);
             (Action::Http(http_action(call, method, target, around, faults)), retry)
         }
         Asked::Ready(source, action) => {
             let source = source.map(|index| &around.config.sources[index]);
-            refuse_leaks(call, &action.references(), source, around, faults);
-            (action, retry(call, &layers, idempotent, faults))
+            refuse_leaks(&action.references(), &Sent::by(call, source, around), faults);
+            let retry = match action {
+                // A job may have effects, and one that killed its process would kill the next.
+                Action::Run(_) => 0,
+                _ => retry(call, &layers, idempotent, faults),
+            };
+            (action, retry)
         }
         Asked::Value(node) => (Action::Value(value::compile(node, around.names, faults)), 0),
     };
-    let keep = keep::compile(call, &layers, &action, around.names, faults).map(Box::new);
+    let keep = keep::compile(call, &layers, &mut action, around, faults).map(Box::new);
     CallPlan {
         name: call.name.value.as_str().into(),
         account_key: call.name.value.to_ascii_lowercase(),
@@ -149,7 +159,7 @@ pub(super) fn is_safe(method: &Method) -> bool {
 /// What a call does, as far as its target has been read.
 enum Asked<'a> {
     Request(Method, Target),
-    /// Of a database; without a source where that is unknown.
+    /// Of a database or a program; without a source where that is unknown.
     Ready(Option<usize>, Action),
     Value(&'a Node),
 }
@@ -160,7 +170,8 @@ pub(super) fn is_write(action: &Action) -> bool {
         Action::Http(http) => !is_safe(&http.method),
         Action::Sql(sql) => sql.is_exec,
         Action::Redis(redis) => !redis.is_read,
-        Action::Value(_) => false,
+        // It computes; one that changes something says `idempotent: false`.
+        Action::Run(_) | Action::Value(_) => false,
     }
 }
 
@@ -211,25 +222,47 @@ fn http_action(call: &CallConfig, method: Method, target: Target, around: &Aroun
         headers: own,
         body: call.body.as_ref().map(|body| value::compile(body, names, faults)),
     };
-    refuse_leaks(call, &action.references(), source, around, faults);
+    refuse_leaks(&action.references(), &Sent::by(call, source, around), faults);
     action
 }
 
 /// Whether a source is sent a credential.
-fn passes(source: Option<&SourceConfig>, name: &HeaderName) -> bool {
+pub(super) fn passes(source: Option<&SourceConfig>, name: &HeaderName) -> bool {
     source.is_some_and(|source| source.pass.iter().any(|pass| name.as_str().eq_ignore_ascii_case(&pass.value)))
 }
 
+/// Who sends references to whom.
+pub(super) struct Sent<'a> {
+    /// What a fault underlines.
+    pub(super) place: &'a Spanned<String>,
+    /// None where it is unknown.
+    pub(super) source: Option<&'a SourceConfig>,
+    pub(super) names: &'a Names<'a>,
+    /// Headers that carry credentials.
+    pub(super) credentials: &'a [HeaderName],
+}
+
+impl<'a> Sent<'a> {
+    fn by(call: &'a CallConfig, source: Option<&'a SourceConfig>, around: &Around<'a>) -> Sent<'a> {
+        Sent {
+            place: &call.name,
+            source,
+            names: around.names,
+            credentials: around.credentials,
+        }
+    }
+}
+
 /// A credential goes only to sources that `pass` it, also when it is referred to.
-fn refuse_leaks(call: &CallConfig, references: &[&Reference], source: Option<&SourceConfig>, around: &Around<'_>, faults: &mut Faults) {
+pub(super) fn refuse_leaks(references: &[&Reference], sent: &Sent<'_>, faults: &mut Faults) {
     for reference in references {
         let Root::Header(index) = reference.root else { continue };
-        let name = &around.names.headers[index];
-        if around.credentials.contains(name) && !passes(source, name) {
+        let name = &sent.names.headers[index];
+        if sent.credentials.contains(name) && !passes(sent.source, name) {
             let what = format!("`{}` is a credential that this source is not passed", reference.text);
             fault(
                 faults,
-                &call.name,
+                sent.place,
                 what,
                 format!("add `pass: [{name}]` to the source if it may have it"),
             );

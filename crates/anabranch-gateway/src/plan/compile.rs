@@ -1,5 +1,7 @@
 //! The whole config: sources, routes, what holds for all, and remarks that are no faults.
 
+use std::path::PathBuf;
+
 use http::HeaderName;
 
 use super::headers;
@@ -10,12 +12,15 @@ use super::program;
 use super::route::{self, Around, Compiled};
 use super::settings;
 use super::source;
+use super::worker;
 use crate::config::faults::Faults;
 use crate::config::model::{Config, SlashConfig};
 use crate::config::yaml::Spanned;
 
 /// Where the gateway listens unless said: this machine only.
 const LISTEN: &str = "127.0.0.1:8080";
+/// Bytes of the path of a unix socket: systems have room for 104 or 108 (unix(7)).
+const SOCKET_PATH_MAX: usize = 100;
 
 /// Compiles a config. None when anything is wrong, with all that is wrong in `faults`, which may hold some before.
 pub fn compile(config: &Config, faults: &mut Faults) -> Option<Plan> {
@@ -32,6 +37,7 @@ pub fn compile(config: &Config, faults: &mut Faults) -> Option<Plan> {
     Some(Plan {
         listen: config.listen.as_ref().map_or(LISTEN, |listen| listen.value.as_str()).to_owned(),
         health: config.health.as_ref().map(|health| health.value.clone()),
+        admin: config.admin.as_ref().and_then(|admin| admin_socket(&admin.value)),
         credentials,
         ignore_slash,
         max_calls: config.max_calls.as_ref().map_or(settings::MAX_CALLS, |most| most.value) as usize,
@@ -75,6 +81,14 @@ fn routes(config: &Config, credentials: &[HeaderName], ignore_slash: bool, fault
 fn check_addresses(config: &Config, faults: &mut Faults) {
     check_address("listen", config.listen.as_ref(), faults);
     check_address("health", config.health.as_ref(), faults);
+    if let Some(admin) = config.admin.as_ref().filter(|admin| admin_socket(&admin.value).is_none()) {
+        fault(
+            faults,
+            admin,
+            "`admin` is no unix socket",
+            "`unix:` and a whole path of at most 100 bytes: `unix:/run/anabranch.sock`",
+        );
+    }
     let listen = config.listen.as_ref().map_or(LISTEN, |listen| listen.value.as_str());
     if let Some(health) = config
         .health
@@ -88,6 +102,12 @@ fn check_addresses(config: &Config, faults: &mut Faults) {
             "another port for `health`",
         );
     }
+}
+
+/// The path of `unix:/run/anabranch.sock`; None where it is no whole one.
+fn admin_socket(written: &str) -> Option<PathBuf> {
+    let path = written.strip_prefix("unix:")?;
+    (path.starts_with('/') && path.len() > 1 && path.len() <= SOCKET_PATH_MAX).then(|| path.into())
 }
 
 fn check_address(key: &str, address: Option<&Spanned<String>>, faults: &mut Faults) {
@@ -115,10 +135,12 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
         if !routes.iter().any(|route| calls_source(route, index)) {
             warnings.push(format!("no call goes to the source `{}`", source.name));
         }
+        warnings.extend(worker::warning(source));
     }
     for route in routes {
         warnings.extend(program::warnings(route));
-        let used = route::used(&route.calls, &route.reply);
+        warnings.extend(keep::warnings(route));
+        let used = route::used(&route.calls, &route.reply, route.proxy.as_deref());
         for (index, param) in route.params.iter().enumerate() {
             if !used.contains(&Root::Param(index)) {
                 warnings.push(format!(
@@ -128,7 +150,10 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
             }
         }
         for (index, header) in route.headers.iter().enumerate() {
-            let used = used.contains(&Root::Header(index)) || route.calls.iter().any(|call| passes(call, index));
+            let is_told = |call: &CallPlan| call.keep.as_ref().is_some_and(|keep| keep.left_out.contains(header));
+            let by_proxy = route.proxy.as_ref().is_some_and(|proxy| proxy.request.pass.contains(&index));
+            let used =
+                by_proxy || used.contains(&Root::Header(index)) || route.calls.iter().any(|call| passes(call, index) || is_told(call));
             if !used {
                 warnings.push(format!(
                     "`{} {}`: the header `{header}` is let in, and no call is sent it",
@@ -141,7 +166,8 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
 }
 
 fn calls_source(route: &RoutePlan, source: usize) -> bool {
-    route.calls.iter().any(|call| call.action.source() == Some(source))
+    let by_proxy = route.proxy.as_ref().is_some_and(|proxy| proxy.request.source == source);
+    by_proxy || route.calls.iter().any(|call| call.action.source() == Some(source))
 }
 
 fn passes(call: &CallPlan, header: usize) -> bool {

@@ -100,12 +100,14 @@ impl Plan {
         }
     }
 
-    /// Says in a few words what a call does: `GET shop`, `each GET media`, `batch GET users`, `sql db`, `redis hot`, `value`.
+    /// Says in a few words what a call does: `GET shop`, `each GET media`, `batch GET users`, `sql db`, `redis hot`, `run score`,
+    /// `value`.
     pub fn does(&self, call: &CallPlan) -> String {
         let verb = match &call.action {
             Action::Http(http) => http.method.as_str(),
             Action::Sql(_) => "sql",
             Action::Redis(_) => "redis",
+            Action::Run(_) => "run",
             Action::Value(_) => return "value".to_owned(),
         };
         let list = call.list.as_ref().map_or("", |list| match list.kind {

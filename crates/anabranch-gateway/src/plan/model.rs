@@ -1,5 +1,6 @@
 //! What a config means: names are indices, templates are parsed, headers are built. Immutable; a request never parses or looks up.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anabranch::policy::Times;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::schema::Schema;
 use crate::transform::KeyEdit;
 use crate::transform::jq::Jq;
 
@@ -19,6 +21,8 @@ pub struct Plan {
     pub listen: String,
     /// Where `/livez` and `/readyz` answer.
     pub health: Option<String>,
+    /// The unix socket on which it takes orders.
+    pub admin: Option<PathBuf>,
     /// Header names (lower case) that carry credentials.
     pub credentials: Vec<HeaderName>,
     /// Whether `/x/` is `/x`.
@@ -42,9 +46,9 @@ pub struct SourcePlan {
     pub name: Arc<str>,
     /// What it is.
     pub kind: SourceKind,
-    /// Its endpoints' URLs, checked; of a database there are none here.
+    /// Its endpoints' URLs, checked; of a database or a program there are none here.
     pub urls: Vec<String>,
-    /// Attempts at once.
+    /// Attempts at once; of a program, its processes.
     pub in_flight: usize,
     /// Calls that may wait for a place.
     pub queue: usize,
@@ -82,6 +86,38 @@ pub enum SourceKind {
         /// Commands that may be sent beside the safe ones.
         allow: Vec<String>,
     },
+    /// A program that does jobs.
+    Run(WorkerPlan),
+}
+
+/// A program that does jobs, in processes of its own.
+#[derive(Clone)]
+pub struct WorkerPlan {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The whole environment of a process.
+    pub environment: Vec<(String, String)>,
+    /// Where it runs, and where a relative path of the program begins; None is where this process runs.
+    pub folder: Option<PathBuf>,
+    /// Processes, over all cores.
+    pub count: usize,
+    /// Address space of each, in bytes.
+    pub memory: Option<u64>,
+    /// Limit up to the first line of a process.
+    pub start: Duration,
+    /// Jobs after which a process is replaced.
+    pub recycle: u64,
+}
+
+/// Without the environment, which may have secrets in it.
+impl std::fmt::Debug for WorkerPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerPlan")
+            .field("command", &self.command)
+            .field("folder", &self.folder)
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The URL of a database. It has a password in it more often than not, so `Debug` shows nothing of it.
@@ -109,14 +145,18 @@ pub struct RoutePlan {
     pub path_params: usize,
     /// Headers let in, lower case.
     pub headers: Vec<HeaderName>,
-    /// Whether any call refers to `$body`, so that it must be JSON.
+    /// Whether any call refers to `$body` or it has a schema, so that it must be JSON.
     pub reads_body: bool,
+    /// The form that the body must have.
+    pub body_schema: Option<Arc<Schema>>,
     /// The largest request body, in bytes.
     pub body_max: u64,
     /// Of the whole reply.
     pub deadline: Duration,
     /// Wait for the rest after the last need.
     pub grace: Option<Duration>,
+    /// Where its requests go as they are; it has no calls then.
+    pub proxy: Option<Box<ProxyPlan>>,
     /// What the reply needs.
     pub need: Need,
     /// The graph.
@@ -135,6 +175,31 @@ pub struct RoutePlan {
     pub account_body: bool,
     /// Whether Server-Timing is sent; None: only with `--dev`.
     pub timing: Option<bool>,
+}
+
+/// A route that is passed through.
+#[derive(Debug)]
+pub struct ProxyPlan {
+    /// What is asked, but for the body and what follows.
+    pub request: HttpAction,
+    /// Headers of the client that go along beside those let in.
+    pub always: Vec<HeaderName>,
+    /// The parameter `*rest` that ends the path, and may end with a slash.
+    pub rest: Option<usize>,
+    /// Whether the query goes on as it came, behind the request's own.
+    pub pass_query: bool,
+    /// Whether answers are kept as their source says, and how long after that they may stand in when it fails.
+    pub keep: Option<Duration>,
+    /// Response headers that go to the client although such headers do not.
+    pub forward: Vec<HeaderName>,
+    /// Attempts after the first, before anything of the answer was passed on; 0 where the request may have a body.
+    pub retry: u32,
+    /// The largest answer, in bytes as sent; None: any.
+    pub max_body: Option<u64>,
+    /// From the end of the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces, in both directions and on both sides.
+    pub body_idle: Duration,
 }
 
 /// One piece of a route's pattern.
@@ -163,6 +228,8 @@ pub struct Param {
     pub in_path: bool,
     /// Whether it is `*rest`, which may hold slashes in a path.
     pub rest: bool,
+    /// Whether it may end with a slash, as the path of a folder does: `*rest` where it ends the path of a proxy.
+    pub may_be_folder: bool,
 }
 
 /// The type of a parameter.
@@ -274,10 +341,14 @@ pub struct CallPlan {
 /// How the answers of a call are kept: `cache`, `stale` and `vary`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeepPlan {
-    /// How long they are fresh, and how long they may stand in after that; not both are zero.
+    /// How long they are fresh, and how long they may stand in after that; not both are zero unless the source says how long.
     pub times: Times,
-    /// Indices into [`RoutePlan::headers`] of what they depend on, beside credentials.
+    /// Whether the source says how long they are fresh: `cache: http`.
+    pub by_source: bool,
+    /// Indices into [`RoutePlan::headers`] of what they may depend on, beside credentials.
     pub vary: Vec<usize>,
+    /// Headers that the call is not sent, since its answers are for others as well.
+    pub left_out: Vec<HeaderName>,
 }
 
 /// How a call is made for the items of a list.
@@ -347,6 +418,8 @@ pub enum Action {
     Sql(SqlAction),
     /// A command.
     Redis(RedisAction),
+    /// A job.
+    Run(RunAction),
     /// A value made of references.
     Value(Value),
 }
@@ -358,6 +431,7 @@ impl Action {
             Action::Http(http) => Some(http.source),
             Action::Sql(sql) => Some(sql.source),
             Action::Redis(redis) => Some(redis.source),
+            Action::Run(run) => Some(run.source),
             Action::Value(_) => None,
         }
     }
@@ -400,6 +474,15 @@ pub struct RedisAction {
     pub words: Vec<Template>,
     /// Whether it only reads.
     pub is_read: bool,
+}
+
+/// The job of a call to a program.
+#[derive(Debug)]
+pub struct RunAction {
+    /// Index of the source.
+    pub source: usize,
+    /// What it is given, as JSON.
+    pub job: Value,
 }
 
 /// The request of an HTTP call.

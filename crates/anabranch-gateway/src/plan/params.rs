@@ -62,6 +62,7 @@ pub(super) fn read(name: &Spanned<String>, node: &Node, faults: &mut Faults) -> 
         repeats,
         in_path: false,
         rest: false,
+        may_be_folder: false,
     }
 }
 

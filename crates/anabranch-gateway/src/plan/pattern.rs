@@ -100,6 +100,7 @@ impl Pattern {
             repeats: false,
             in_path: false,
             rest,
+            may_be_folder: false,
         });
         self.params.len() - 1
     }

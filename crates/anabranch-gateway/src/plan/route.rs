@@ -1,14 +1,17 @@
 //! One route: its parameters, its calls as a graph, and how the parts join.
 
+use std::time::Duration;
+
 use http::{HeaderName, Method};
 
 use super::call;
 use super::graph;
 use super::headers;
 use super::list;
-use super::model::{Action, CallPlan, Need, Otherwise, Param, ParamDefault, Reply, Root, RoutePlan};
+use super::model::{Action, CallPlan, Need, Otherwise, Param, ParamDefault, ProxyPlan, Reply, Root, RoutePlan};
 use super::names::{self, Here, Names};
 use super::params;
+use super::proxy;
 use super::pattern::Pattern;
 use super::program;
 use super::place::{fault, Text};
@@ -18,6 +21,7 @@ use crate::config::faults::Faults;
 use crate::config::model::{CallConfig, Config, ReplyConfig, RouteConfig};
 use crate::config::yaml::Spanned;
 use crate::render::segment::check_segment;
+use crate::schema;
 
 /// A compiled route, and what decides which requests it takes.
 pub(super) struct Compiled {
@@ -47,7 +51,7 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
     let path_params = params.len();
     let mut params = with_query(params, route, faults);
     let headers = headers::names(&route.headers, faults);
-    let deadline = route.deadline.as_ref().map_or(settings::DEADLINE, |deadline| deadline.value);
+    let deadline = route.deadline.as_ref().map_or_else(|| usual_deadline(route), |deadline| deadline.value);
     check_call_names(route, &params, around.config, faults);
 
     let has_body = !matches!(method, Method::GET | Method::HEAD);
@@ -55,6 +59,16 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
         let help = "`body:` is for POST, PUT, PATCH and DELETE routes";
         fault(faults, body, format!("a {method} request has no body"), help);
     }
+    if let Some(schema) = route.body_schema.as_ref().filter(|_| !has_body) {
+        let help = "`body:` is for POST, PUT, PATCH and DELETE routes";
+        fault(
+            faults,
+            schema.outside.unwrap_or(schema.node.span),
+            format!("a {method} request has no body"),
+            help,
+        );
+    }
+    let body_schema = route.body_schema.as_ref().and_then(|schema| schema::compile(schema, faults));
     let calls: Vec<&str> = route.calls.iter().map(|call| call.name.value.as_str()).collect();
     let names = Names {
         params: &params,
@@ -86,9 +100,19 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
         graph::report_unseen(&route.calls, &calls, &reply, &need, faults);
     }
 
-    let used = used(&calls, &reply);
-    let reads_body = used.contains(&Root::Body);
-    mark_path_params(&mut params, &calls);
+    let proxy = route.proxy.as_ref().map(|written| {
+        let around = proxy::Around {
+            config: around.config,
+            names: &names,
+            credentials: around.credentials,
+            method: &method,
+            segments: &segments,
+        };
+        Box::new(proxy::compile(route, written, &around, faults))
+    });
+    let used = used(&calls, &reply, proxy.as_deref());
+    let reads_body = used.contains(&Root::Body) || body_schema.is_some();
+    mark_path_params(&mut params, &calls, proxy.as_deref());
     check_path_params(&params, route, faults);
     let plan = RoutePlan {
         method,
@@ -98,8 +122,10 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
         path_params,
         headers,
         reads_body,
+        body_schema,
         body_max: route.body_max.as_ref().map_or(settings::REQUEST_BODY, |size| size.value),
         deadline,
+        proxy,
         grace: route.grace.as_ref().map(|grace| grace.value),
         need,
         calls,
@@ -114,6 +140,15 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
     Compiled { plan, shape }
 }
 
+/// A whole reply ends by itself; what is passed through may take as long as it moves.
+fn usual_deadline(route: &RouteConfig) -> Duration {
+    if route.proxy.is_some() {
+        settings::NO_DEADLINE
+    } else {
+        settings::DEADLINE
+    }
+}
+
 /// Whether anything was reported between this route and the next.
 fn has_faults(route: &RouteConfig, end: usize, faults: &Faults) -> bool {
     let inside = route.method.span.start..end;
@@ -121,13 +156,14 @@ fn has_faults(route: &RouteConfig, end: usize, faults: &Faults) -> bool {
 }
 
 /// What the references of a route name; each may stand here many times.
-pub(super) fn used(calls: &[CallPlan], reply: &Reply) -> Vec<Root> {
+pub(super) fn used(calls: &[CallPlan], reply: &Reply, proxy: Option<&ProxyPlan>) -> Vec<Root> {
     let mut references: Vec<_> = calls.iter().flat_map(CallPlan::references).collect();
     references.extend(calls.iter().flat_map(|call| match &call.otherwise {
         Some(Otherwise::Value { value, .. }) => value.references(),
         _ => Vec::new(),
     }));
     references.extend(reply.references());
+    references.extend(proxy.iter().flat_map(|proxy| proxy.request.references()));
     references.into_iter().map(|reference| reference.root.clone()).collect()
 }
 
@@ -292,7 +328,15 @@ fn status_from(route: &RouteConfig, need: &Need, names: &Names<'_>, faults: &mut
 }
 
 /// Marks the parameters that some call puts into a path, where not every value can stand.
-fn mark_path_params(params: &mut [Param], calls: &[CallPlan]) {
+fn mark_path_params(params: &mut [Param], calls: &[CallPlan], proxy: Option<&ProxyPlan>) {
+    if let Some(proxy) = proxy {
+        for reference in proxy.request.path.references() {
+            if let Root::Param(index) = reference.root {
+                params[index].in_path = true;
+                params[index].may_be_folder = proxy.rest == Some(index);
+            }
+        }
+    }
     for call in calls {
         let Action::Http(action) = &call.action else { continue };
         for reference in action.path.references() {

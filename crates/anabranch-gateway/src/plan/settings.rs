@@ -9,6 +9,8 @@ use crate::config::yaml::Spanned;
 
 /// Of a whole reply.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// Of a proxy, which has limits of idleness instead: none.
+pub(super) const NO_DEADLINE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// Attempts after the first, where a second one is safe.
 pub(super) const RETRY: u32 = 1;
 /// The largest answer of a source, decoded, in bytes.
@@ -25,6 +27,14 @@ pub(super) const IN_FLIGHT: u32 = 64;
 pub(super) const REDIS_IN_FLIGHT: u32 = 256;
 /// Sessions of one Postgres database, over all cores.
 pub(super) const SESSIONS: u32 = 10;
+/// Processes of one program, over all cores.
+pub(super) const PROCESSES: u32 = 1;
+/// Jobs that may wait, for each process.
+pub(super) const QUEUE_PER_PROCESS: u32 = 64;
+/// Up to the first line of a process.
+pub(super) const START: Duration = Duration::from_secs(5);
+/// Jobs after which a process is replaced.
+pub(super) const RECYCLE: u32 = 1_000;
 /// Waiting for a place in flight.
 pub(super) const QUEUE_WAIT: Duration = Duration::from_millis(250);
 /// Idle connections kept per endpoint and core.

@@ -7,6 +7,7 @@ use super::headers;
 use super::model::{DatabaseUrl, SourceKind, SourcePlan};
 use super::place::{fault, Text};
 use super::settings;
+use super::worker;
 use crate::config::faults::Faults;
 use crate::config::model::{CallSettings, Config, HttpConfig, SourceConfig, TlsConfig, WireConfig};
 use crate::config::yaml::Spanned;
@@ -28,17 +29,22 @@ fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName
         SourceKind::Http => (settings::IN_FLIGHT, settings::POOL),
         SourceKind::Postgres(_) => (settings::IN_FLIGHT, settings::SESSIONS),
         SourceKind::Redis { .. } => (settings::REDIS_IN_FLIGHT, settings::POOL),
+        SourceKind::Run(ref worker) => (u32::try_from(worker.count).unwrap_or(u32::MAX), settings::POOL),
     };
     let in_flight = source.in_flight.as_ref().map_or(in_flight, |limit| limit.value);
     let pool = source.pool.as_ref().map_or(pool, |pool| pool.value);
-    let at_once = if matches!(kind, SourceKind::Postgres(_)) { pool } else { in_flight };
+    let may_wait = match kind {
+        SourceKind::Http | SourceKind::Redis { .. } => in_flight,
+        SourceKind::Postgres(_) => pool,
+        SourceKind::Run(_) => in_flight.saturating_mul(settings::QUEUE_PER_PROCESS),
+    };
     let connect = source.settings.connect_timeout.as_ref().or(defaults.connect_timeout.as_ref());
     let plan = SourcePlan {
         name: source.name.value.as_str().into(),
         kind,
         urls: source.url.iter().map(|url| url.value.clone()).collect(),
         in_flight: in_flight as usize,
-        queue: source.queue.as_ref().map_or(at_once, |queue| queue.value) as usize,
+        queue: source.queue.as_ref().map_or(may_wait, |queue| queue.value) as usize,
         queue_wait: source.queue_wait.as_ref().map_or(settings::QUEUE_WAIT, |wait| wait.value),
         rate: source.rate.as_ref().map(|rate| rate.value),
         pool: pool as usize,
@@ -58,20 +64,22 @@ fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName
     };
     check_endpoints(source, &plan, faults);
     check_database(source, &plan, faults);
+    worker::check(source, &plan, faults);
     plan
 }
 
 fn kind(source: &SourceConfig) -> SourceKind {
-    match (&source.postgres, &source.redis) {
-        (Some(url), _) => SourceKind::Postgres(DatabaseUrl(url.value.clone())),
-        (None, Some(url)) => {
+    match (&source.postgres, &source.redis, &source.worker) {
+        (Some(url), ..) => SourceKind::Postgres(DatabaseUrl(url.value.clone())),
+        (None, None, Some(worker)) => SourceKind::Run(worker::compile(worker)),
+        (None, Some(url), _) => {
             let allow = source.allow.iter().map(|command| command.value.clone()).collect();
             SourceKind::Redis {
                 url: DatabaseUrl(url.value.clone()),
                 allow,
             }
         }
-        (None, None) => SourceKind::Http,
+        (None, None, None) => SourceKind::Http,
     }
 }
 
@@ -170,6 +178,7 @@ fn tls_settings(tls: &TlsConfig) -> TlsSettings {
             key: bytes(key),
         }),
         server_name: tls.server_name.as_ref().map(|name| name.value.clone()),
+        dangerously_accept_any_certificate: false,
     }
 }
 

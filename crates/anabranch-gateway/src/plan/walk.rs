@@ -96,6 +96,7 @@ impl Action {
             Action::Http(action) => action.references(),
             Action::Sql(action) => action.params.iter().collect(),
             Action::Redis(action) => action.words.iter().flat_map(Template::references).collect(),
+            Action::Run(action) => action.job.references(),
             Action::Value(value) => value.references(),
         }
     }

@@ -102,6 +102,8 @@ pub struct ReplyCaching<'a> {
     pub passed_credential: bool,
     /// Whether the reply sets a cookie.
     pub sets_cookie: bool,
+    /// The age that the reply is sent with, which counts as a part of its lifetime.
+    pub age: Duration,
 }
 
 /// The value of the reply's `Cache-Control`: `no-store` for what is incomplete, an error, no GET, sets a cookie or holds what may not be
@@ -115,7 +117,8 @@ pub fn cache_control(reply: &ReplyCaching<'_>) -> HeaderValue {
     match (shortest(reply.parts), private) {
         (0, false) => HeaderValue::from_static("no-cache"),
         (0, true) => HeaderValue::from_static("private, no-cache"),
-        (seconds, private) => {
+        (left, private) => {
+            let seconds = left + reply.age.as_secs();
             let text = format!("{}max-age={seconds}", if private { "private, " } else { "" });
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("no-store"))
         }
@@ -157,6 +160,7 @@ mod tests {
             is_complete: true,
             passed_credential: false,
             sets_cookie: false,
+            age: Duration::ZERO,
         }
     }
 
@@ -171,6 +175,17 @@ mod tests {
             ..Freshness::default()
         };
         assert_eq!(cache_control(&reply(&[half])), "no-cache");
+    }
+
+    #[test]
+    fn what_is_sent_with_an_age_has_that_much_more_time() {
+        let parts = [fresh(10)];
+        let aged = ReplyCaching {
+            age: Duration::from_millis(50_900),
+            ..reply(&parts)
+        };
+        assert_eq!(cache_control(&aged), "max-age=60");
+        assert_eq!(cache_control(&ReplyCaching { parts: &[fresh(0)], ..aged }), "no-cache");
     }
 
     #[test]

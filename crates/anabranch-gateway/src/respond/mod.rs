@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod cache_control;
+pub mod cache_status;
 pub mod problem;
 pub mod server_timing;
 pub mod splice;

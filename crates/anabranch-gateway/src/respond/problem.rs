@@ -26,11 +26,17 @@ pub struct Problem {
     pub parts: Option<Box<[u8]>>,
     /// The parameter, header or reference that is to blame.
     pub param: Option<String>,
+    /// Where and how the body does not fit its schema.
+    pub errors: Option<Box<Errors>>,
     /// When it is worth asking again; at least a second, whole seconds are sent.
     pub retry_after: Option<Duration>,
     /// The methods that are allowed, for 405.
     pub allow: Option<String>,
 }
+
+/// The member `errors`, a JSON list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(pub Vec<u8>);
 
 impl Problem {
     /// A problem with this status; `detail` is a fragment for whoever reads it.
@@ -40,6 +46,7 @@ impl Problem {
             detail: detail.into(),
             parts: None,
             param: None,
+            errors: None,
             retry_after: None,
             allow: None,
         }
@@ -106,9 +113,12 @@ impl Problem {
                 write_string(&mut out, text);
             }
         }
-        if let Some(parts) = &self.parts {
-            out.extend_from_slice(b",\"parts\":");
-            out.extend_from_slice(parts);
+        let errors = self.errors.as_ref().map(|errors| &errors.0[..]);
+        for (name, json) in [("errors", errors), ("parts", self.parts.as_deref())] {
+            if let Some(json) = json {
+                out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+                out.extend_from_slice(json);
+            }
         }
         out.push(b'}');
         out.into()

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::account::{self, PartAccount, PartState};
 use super::cache_control::{self, Freshness, ReplyCaching};
+use super::cache_status::{self, Came, CacheStatus};
 use super::problem::Problem;
 use super::server_timing::{self, CallTiming};
 use super::splice;
@@ -112,7 +113,15 @@ impl Joined<'_> {
         }
         drop(accounts);
         let sets_cookie = self.forward(&mut headers);
-        headers.insert(header::CACHE_CONTROL, self.cache_control(is_complete, sets_cookie));
+        let of_store = self.of_store();
+        let age = of_store.map_or(Duration::ZERO, |status| status.age);
+        headers.insert(header::CACHE_CONTROL, self.cache_control(is_complete, sets_cookie, age));
+        if let Some(status) = of_store {
+            headers.append(cache_status::HEADER, cache_status::header(&status));
+            if age.as_secs() > 0 || !matches!(status.came, Came::Asked { .. }) {
+                headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+            }
+        }
         headers.insert(header::VARY, cache_control::vary(&self.route.headers));
         Answer {
             status: StatusCode::OK,
@@ -189,7 +198,17 @@ impl Joined<'_> {
         sets_cookie
     }
 
-    fn cache_control(&self, is_complete: bool, sets_cookie: bool) -> HeaderValue {
+    /// What the store did, where the reply is the answer of the only call of its route that asks a source.
+    fn of_store(&self) -> Option<CacheStatus> {
+        let Reply::Only(call) = self.route.reply else { return None };
+        let ended = self.end(call)?;
+        let status = ended.kept.as_ref()?.status;
+        let asking = self.route.calls.iter().filter(|call| call.action.source().is_some()).count();
+        let is_its_own = matches!(ended.outcome, anabranch::Outcome::Ok(_) | anabranch::Outcome::Stale(..));
+        (asking == 1 && is_its_own).then_some(status)
+    }
+
+    fn cache_control(&self, is_complete: bool, sets_cookie: bool, age: Duration) -> HeaderValue {
         let is_get = matches!(self.route.method, http::Method::GET | http::Method::HEAD);
         // Every call that was asked counts, also one that is no part: the reply was made of it.
         let asked = |ended: &&Ended| ended.started.is_some() || !ended.satisfies();
@@ -206,6 +225,7 @@ impl Joined<'_> {
             is_complete,
             passed_credential: self.passed_credential(),
             sets_cookie,
+            age,
         };
         cache_control::cache_control(&caching)
     }
@@ -379,6 +399,9 @@ impl Joined<'_> {
             .filter(|items| items.failed > 0)
         {
             return format!("{}/{} failed", items.failed, items.asked);
+        }
+        if self.end(call).and_then(|ended| ended.items.as_ref()?.stale).is_some() {
+            return PartState::Stale.word().to_string();
         }
         match self.end(call).map(|ended| &ended.outcome) {
             None => "cancelled".to_string(),

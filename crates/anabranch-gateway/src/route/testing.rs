@@ -9,6 +9,7 @@ pub(crate) fn plan(routes: &[&str]) -> Plan {
     Plan {
         listen: "127.0.0.1:0".to_string(),
         health: None,
+        admin: None,
         credentials: Vec::new(),
         ignore_slash: false,
         max_calls: 1000,
@@ -46,9 +47,11 @@ pub(crate) fn route(text: &str) -> RoutePlan {
         params,
         headers: Vec::new(),
         reads_body: false,
+        body_schema: None,
         body_max: 1 << 20,
         deadline: Duration::from_secs(5),
         grace: None,
+        proxy: None,
         need: Need::OnePart,
         calls: Vec::new(),
         parts: Vec::new(),
@@ -70,5 +73,6 @@ pub(crate) fn param(name: &str, kind: ParamKind, default: ParamDefault) -> Param
         repeats: false,
         in_path: false,
         rest: false,
+        may_be_folder: false,
     }
 }

@@ -6,7 +6,7 @@ use anabranch::{CallError, CallReport, Kind, Outcome};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use crate::connector::{CallEnd, Origin};
+use crate::connector::{CallEnd, KeptEnd, Origin};
 pub(crate) use crate::respond::cache_control::Freshness;
 
 /// The end of a call.
@@ -32,6 +32,8 @@ pub(crate) struct Ended {
     pub(crate) items: Option<Box<Items>>,
     /// Whether its value was stored and is fresh: nobody was asked.
     pub(crate) is_hit: bool,
+    /// What the store did for it, where it has one.
+    pub(crate) kept: Option<Box<KeptEnd>>,
 }
 
 /// What became of the items of a list.
@@ -84,6 +86,7 @@ impl Ended {
             missing: None,
             items: None,
             is_hit,
+            kept: end.kept,
         }
     }
 
@@ -119,6 +122,7 @@ impl Ended {
             missing: None,
             items: None,
             is_hit: false,
+            kept: None,
         }
     }
 

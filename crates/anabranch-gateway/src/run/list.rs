@@ -3,6 +3,7 @@
 //! It gives a list with one place per item, in their order, however the requests end. When they start is said by `requests`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use anabranch::{Attempt, CallError, CallReport, Kind};
@@ -11,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::Ended;
 use super::ended::{Freshness, Items};
+use super::kept::KeptItems;
 use super::matching;
 use crate::connector::{CallEnd, Origin};
 use crate::json;
@@ -24,11 +26,15 @@ const LIST_MAX: usize = 64 << 20;
 #[derive(Default)]
 pub(super) struct List {
     /// What is asked for: items, or keys, each once.
-    items: Vec<Bytes>,
+    pub(super) items: Vec<Bytes>,
+    /// How many of them, the first, are asked for; there are answers to the others.
+    pub(super) to_ask: usize,
     /// What came for each of them.
-    answers: Vec<Answer>,
+    pub(super) answers: Vec<Answer>,
+    /// What is kept of them, where single items are.
+    pub(super) kept: Option<Box<KeptItems>>,
     /// The places of the list that it gives.
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
     /// Items that one request asks for.
     per_request: usize,
     /// The number of the next request.
@@ -42,14 +48,14 @@ pub(super) struct List {
     error: Option<CallError>,
     freshness: Option<Freshness>,
     /// The age of the oldest answer among those that are stale.
-    stale: Option<Duration>,
+    pub(super) stale: Option<Duration>,
     /// Response headers that go on to the client, with the number of their request.
     forward: Vec<(u32, HeaderName, HeaderValue)>,
     attempts: Vec<Attempt>,
 }
 
 /// What came for an item or a key.
-enum Answer {
+pub(super) enum Answer {
     Value(Bytes),
     /// The source has none for this key: null, and no failure.
     Nothing,
@@ -59,7 +65,7 @@ enum Answer {
 
 /// One place of the list.
 #[derive(Clone, Copy)]
-enum Place {
+pub(super) enum Place {
     /// Null: `when` said no, or there is no key.
     NotAsked,
     /// The item or key with this number.
@@ -113,11 +119,12 @@ impl List {
 
     fn with_answers(mut self) -> List {
         self.answers.resize_with(self.items.len(), || Answer::None);
+        self.to_ask = self.items.len();
         self
     }
 
     pub(super) fn requests(&self) -> usize {
-        self.items.len().div_ceil(self.per_request)
+        self.to_ask.div_ceil(self.per_request)
     }
 
     /// The number of the next request; None where all have been given out, or as many are under way as may be. Each that is given out
@@ -144,12 +151,22 @@ impl List {
 
     /// What one request asks for; at least one item or key.
     pub(super) fn of_request(&self, request: usize) -> &[Bytes] {
-        let start = request * self.per_request;
-        &self.items[start..self.items.len().min(start + self.per_request)]
+        &self.items[self.numbers(request)]
     }
 
-    /// Takes the answer to one request.
-    pub(super) fn take(&mut self, request: u32, end: CallEnd, plan: &ListPlan) {
+    /// The numbers of these items.
+    pub(super) fn numbers(&self, request: usize) -> Range<usize> {
+        let start = request * self.per_request;
+        start..self.to_ask.min(start + self.per_request)
+    }
+
+    /// Counts another answer that it is made of.
+    pub(super) fn is_as_fresh_as(&mut self, other: Freshness) {
+        self.freshness = Some(self.freshness.map_or(other, |one| shorter(one, other)));
+    }
+
+    /// Takes the answer to one request; whether it is one that items were found in.
+    pub(super) fn take(&mut self, request: u32, end: CallEnd, plan: &ListPlan) -> bool {
         let CallEnd {
             result,
             freshness,
@@ -167,22 +184,25 @@ impl List {
             ..attempt
         }));
         self.forward.extend(forward.into_iter().map(|(name, value)| (request, name, value)));
-        self.freshness = match (self.freshness, freshness) {
-            (Some(one), Some(other)) => Some(shorter(one, other)),
-            (one, other) => one.or(other),
-        };
+        if let Some(freshness) = freshness {
+            self.is_as_fresh_as(freshness);
+        }
         let answers = result.and_then(|answer| self.hold(answer)).and_then(|answer| match &plan.kind {
             ListKind::Each { .. } => Ok(vec![Some(answer.slice_ref(json::trim(&answer)))]),
             ListKind::Batch(matching) => matching::matched(matching, &answer, self.of_request(request as usize)),
         });
         match answers {
-            Err(error) => self.fail(error),
+            Err(error) => {
+                self.fail(request as usize, error);
+                false
+            }
             Ok(answers) => {
                 self.under_way -= 1;
                 let first = request as usize * self.per_request;
                 for (slot, answer) in self.answers[first..].iter_mut().zip(answers) {
                     *slot = answer.map_or(Answer::Nothing, Answer::Value);
                 }
+                true
             }
         }
     }
@@ -198,9 +218,10 @@ impl List {
         Ok(answer)
     }
 
-    /// A request failed: its items keep their place, without an answer.
-    pub(super) fn fail(&mut self, error: CallError) {
+    /// A request failed: its items keep their place, with what was kept of them or without an answer.
+    pub(super) fn fail(&mut self, request: usize, error: CallError) {
         self.under_way -= 1;
+        self.stand_in(request);
         self.error.get_or_insert(error);
     }
 
@@ -219,7 +240,11 @@ impl List {
             started,
             took,
         );
+        if let Some(of_kept) = self.kept.as_ref().and_then(|kept| kept.freshness()) {
+            self.is_as_fresh_as(of_kept);
+        }
         ended.freshness = self.freshness;
+        ended.is_hit = self.to_ask == 0 && self.stale.is_none() && self.kept.as_ref().is_some_and(|kept| kept.hits > 0);
         self.forward.sort_by_key(|(request, ..)| *request);
         ended.forward = self.forward.drain(..).map(|(_, name, value)| (name, value)).collect();
         self.attempts.sort_by_key(|attempt| attempt.started);
@@ -260,7 +285,7 @@ impl List {
 }
 
 /// What both allow.
-fn shorter(one: Freshness, other: Freshness) -> Freshness {
+pub(super) fn shorter(one: Freshness, other: Freshness) -> Freshness {
     let left = match (one.left, other.left) {
         (Some(one), Some(other)) => Some(one.min(other)),
         _ => None,
@@ -275,6 +300,8 @@ fn shorter(one: Freshness, other: Freshness) -> Freshness {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use anabranch::policy::{Cache, CacheKey, Jitter, Keep};
 
     use super::*;
     use crate::plan::{Hop, Matching, Reference, Root};
@@ -315,6 +342,7 @@ mod tests {
             forward: Vec::new(),
             report: CallReport::default(),
             origin: Origin::Source,
+            kept: None,
         }
     }
 
@@ -336,7 +364,7 @@ mod tests {
         list.take(0, answer("10"), &each());
         assert_eq!((list.next(2), list.next(2), list.has_ended()), (Some(2), None, false));
         list.take(2, answer(" 40 "), &each());
-        list.fail(CallError::new(Kind::Timeout, "late"));
+        list.fail(1, CallError::new(Kind::Timeout, "late"));
         assert!(list.has_ended());
         assert_eq!(shown(&list), "[10,null,null,40]");
         let ended = list.end(None, Duration::ZERO);
@@ -415,5 +443,100 @@ mod tests {
             ..of(Some(1))
         };
         assert_eq!(shorter(of(Some(3)), private), private);
+    }
+
+    fn by_key() -> ListPlan {
+        plan(ListKind::Batch(Matching::Key))
+    }
+
+    /// Keys of a cache by the text of an item; none for those that are not listed.
+    fn keys_of(list: &List, known: &str) -> Vec<Option<CacheKey>> {
+        let key = |item: &Bytes| CacheKey::of_source("users").value(item).key();
+        list.items
+            .iter()
+            .map(|item| known.contains(&*String::from_utf8_lossy(item)).then(|| key(item)))
+            .collect()
+    }
+
+    const MINUTE: Keep = Keep {
+        age: Duration::ZERO,
+        fresh: Duration::from_secs(60),
+        while_renewed: Duration::ZERO,
+        if_failed: Duration::from_secs(60),
+        to_compare: Duration::ZERO,
+        jitter: Jitter::Around,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_not_kept_is_asked_for_and_the_places_stay() {
+        let cache = Cache::without_jitter(1 << 20);
+        let said = Freshness {
+            left: Some(Duration::from_secs(60)),
+            ..Freshness::default()
+        };
+        let recalled = |texts: &[&str]| {
+            let mut list = List::of_keys(items(texts));
+            let keys = keys_of(&list, "1234");
+            list.recall(keys, "users /users".to_string(), &cache);
+            list
+        };
+        let mut first = asking(recalled(&["1", "2", "3", "9"]));
+        first.take(0, answer(r#"{"1":"a","2":"b","9":"z"}"#), &by_key());
+        first.keep(0, MINUTE, said, &cache);
+        assert_eq!(shown(&first), r#"["a","b",null,"z"]"#);
+        assert_eq!(cache.counts().entries, 3, "an item without a key is not kept");
+        let mut second = asking(recalled(&["4", "2", "3", "4", "null", "1", "9"]));
+        assert_eq!(second.of_request(0), items(&["4", "9"]));
+        second.take(0, answer(r#"{"4":"d","9":"y"}"#), &by_key());
+        assert_eq!(shown(&second), r#"["d","b",null,"d",null,"a","y"]"#);
+        let ended = second.end(None, Duration::ZERO);
+        assert_eq!(ended.items.as_ref().map(|items| (items.asked, items.failed)), Some((6, 0)));
+        assert_eq!(
+            ended.freshness.and_then(|freshness| freshness.left),
+            Some(Duration::from_secs(1)),
+            "of nothing for 3"
+        );
+        let mut third = recalled(&["2", "1"]);
+        assert_eq!((third.requests(), third.has_ended()), (0, true));
+        assert!(third.end(None, Duration::ZERO).is_hit);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_whose_request_fails_takes_what_was_kept_for_it() {
+        let cache = Cache::without_jitter(1 << 20);
+        let recalled = || {
+            let mut list = List::of_keys(items(&["1", "2"]));
+            let keys = keys_of(&list, "12");
+            list.recall(keys, String::new(), &cache);
+            asking(list)
+        };
+        let mut list = recalled();
+        list.take(0, answer(r#"{"1":"a"}"#), &by_key());
+        list.keep(0, MINUTE, Freshness::default(), &cache);
+        let pass = async |seconds: u64| anabranch::Deadline::after(Duration::from_secs(seconds)).wait().await;
+        pass(70).await;
+        let mut list = recalled();
+        list.fail(0, CallError::new(Kind::Timeout, "late"));
+        assert_eq!(shown(&list), r#"["a",null]"#);
+        let ended = list.end(None, Duration::ZERO);
+        let items = ended.items.as_ref().unwrap();
+        assert_eq!((items.failed, items.stale), (1, Some(Duration::from_secs(70))));
+        pass(50).await;
+        let mut list = recalled();
+        list.fail(0, CallError::new(Kind::Timeout, "late"));
+        assert_eq!(list.value(|_| None).1, 2, "too old by now");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_purged_while_it_was_asked_for_is_not_kept() {
+        let cache = Cache::without_jitter(1 << 20);
+        let mut list = List::of_keys(items(&["1"]));
+        let keys = keys_of(&list, "1");
+        list.recall(keys, "users /users".to_string(), &cache);
+        let mut list = asking(list);
+        cache.purge("users");
+        list.take(0, answer(r#"{"1":"a"}"#), &by_key());
+        list.keep(0, MINUTE, Freshness::default(), &cache);
+        assert_eq!((shown(&list).as_str(), cache.counts().entries), (r#"["a"]"#, 0));
     }
 }

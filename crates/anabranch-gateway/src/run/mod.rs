@@ -8,15 +8,19 @@ mod ended;
 mod list;
 mod requests;
 mod join;
+mod kept;
 mod matching;
+mod renewal;
 mod scope;
 mod step;
 
 use anabranch::{CallError, Deadline, Finished, Gathering, Kind, Settled};
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::time::Instant;
 
 pub(crate) use ended::{Ended, Refusal};
+pub(crate) use renewal::Renewals;
 pub(crate) use scope::Known;
 
 use crate::connector::{CallEnd, SharedHeaders};
@@ -35,12 +39,22 @@ pub(crate) async fn answer(core: &Core, matched: Matched<'_>, asked: Asked<'_>) 
     let gateway = core.gateway();
     let index = matched.index;
     let route = &gateway.plan.routes[index];
-    let inputs = match Inputs::read(route, &matched, asked.query, asked.headers, Some(asked.body)) {
+    let deadline = Deadline::at(arrived + route.deadline);
+    let (headers, peer) = (asked.headers, asked.peer);
+    let inputs = match Inputs::read_on(core.compute(), deadline, route, &matched, asked).await {
         Ok(inputs) => inputs,
         Err(problem) => return problem.into_answer(),
     };
-    let shared = SharedHeaders::of(asked.headers, asked.peer);
-    let deadline = Deadline::at(arrived + route.deadline);
+    if let Some(schema) = &route.body_schema {
+        let Some(body) = &inputs.body else {
+            return Problem::new(StatusCode::BAD_REQUEST, "the body must be sent").into_answer();
+        };
+        // In a box, so that other routes do not carry its size.
+        if let Err(problem) = Box::pin(schema.check(body, core.compute(), &route.pattern, deadline)).await {
+            return problem.into_answer();
+        }
+    }
+    let shared = SharedHeaders::of(headers, peer);
     let mut run = Run::new(core, index, &inputs, &shared, arrived, deadline);
     run.drive().await;
     run.join();
@@ -83,7 +97,7 @@ pub(crate) enum Lost {
 }
 
 /// A child of the gathering: a call, or one of the requests of a call that is made for a list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     call: u32,
     /// Counted from 0; always 0 for a call that is made once.
@@ -145,6 +159,8 @@ pub(crate) struct Run<'a> {
     joined: Vec<Option<Bytes>>,
     /// What the conditions of calls said that need an interpreter, for each item or once; as `lists`.
     verdicts: Vec<Option<Vec<bool>>>,
+    /// Calls and requests that were cut off, and for which what is kept is being reshaped.
+    stood_in: Vec<Key>,
     /// When calls under way started.
     started: Vec<Option<Instant>>,
     /// How many calls were started.
@@ -183,6 +199,7 @@ impl<'a> Run<'a> {
             lists: Vec::new(),
             joined: Vec::new(),
             verdicts: Vec::new(),
+            stood_in: Vec::new(),
             started: vec![None; unmet.len()],
             wished: vec![false; unmet.len()],
             unmet,
@@ -221,10 +238,16 @@ impl<'a> Run<'a> {
 
     /// Takes the end of a call under way.
     fn finish(&mut self, finished: Finished<Key, CallEnd>) {
-        let Finished { key, settled, took } = finished;
+        let Finished { key, mut settled, took } = finished;
         let call = key.call();
         if key.is_condition() {
             return self.finish_condition(call, settled);
+        }
+        if kept::was_cut(&settled) {
+            match self.cut_off(key, settled) {
+                Some(stands_in) => settled = stands_in,
+                None => return,
+            }
         }
         if self.route.calls[call].list.is_some() {
             return self.finish_request(key, settled);

@@ -20,10 +20,11 @@ use crate::transform::Reshaping;
 impl<'a> Run<'a> {
     /// Starts as many requests of the call as may be under way at once, or ends it.
     pub(super) fn begin_list(&mut self, call: usize, plan: &'a ListPlan) {
-        let list = match self.open(call, plan) {
+        let mut list = match self.open(call, plan) {
             Ok(list) => list,
             Err(ended) => return self.settle(call, *ended),
         };
+        self.recall(call, &mut list);
         // All of them count before the first is sent, so that a list is asked for whole or not at all.
         let most = self.core.gateway().plan.max_calls;
         if self.calls_made + list.requests() > most {
@@ -119,7 +120,7 @@ impl<'a> Run<'a> {
             if let Err(error) = self.ask(call, plan, request)
                 && let Some(list) = self.list(call)
             {
-                list.fail(error);
+                list.fail(request, error);
             }
         }
         if self.lost.is_none() && self.list(call).is_some_and(|list| list.has_ended()) {
@@ -134,10 +135,12 @@ impl<'a> Run<'a> {
 
     /// Starts one request.
     fn ask(&mut self, call: usize, plan: &ListPlan, request: usize) -> Result<(), CallError> {
-        if self.under_way.end().has_passed() {
-            return Err(if self.is_cut { not_needed() } else { late() });
-        }
         let call_plan = &self.route.calls[call];
+        let is_over = self.under_way.end().has_passed();
+        let too_late = if self.is_cut { not_needed } else { late };
+        if is_over && call_plan.keep.is_none() {
+            return Err(too_late());
+        }
         let gateway = self.core.gateway();
         let made = match self.request(call, plan, request) {
             Ok(made) => made,
@@ -145,6 +148,10 @@ impl<'a> Run<'a> {
         };
         let setup = &gateway.setups[self.index][call];
         let reshaping = self.reshaping_of_request(call, plan, request);
+        if is_over {
+            let stands_in = self.start_stand_in(Key::new(call, request), &made, reshaping);
+            return stands_in.map(|_started| ()).ok_or_else(too_late);
+        }
         let exchange = connector::exchange(self.core, call_plan, setup, made, self.calls_until);
         let started = self.start(Key::new(call, request), exchange, reshaping);
         let first = *self.started[call].get_or_insert(started);
@@ -199,11 +206,19 @@ impl<'a> Run<'a> {
         let (Some(plan), Some(Some(list))) = (self.route.calls[call].list.as_deref(), self.lists.get_mut(call)) else {
             return;
         };
+        let request = key.request as usize;
         match settled {
-            Settled::Done(end) => list.take(key.request, end, plan),
-            Settled::TimedOut => list.fail(late()),
-            Settled::Cancelled(_) => list.fail(not_needed()),
-            Settled::Panicked(message) => list.fail(CallError::new(Kind::Panic, message)),
+            Settled::Done(end) => {
+                let keep = end.kept.as_ref().and_then(|kept| kept.items);
+                let said = end.freshness.unwrap_or_default();
+                let is_good = list.take(key.request, end, plan);
+                if let (true, Some(keep), Some(answers)) = (is_good, keep, &self.core.gateway().answers) {
+                    list.keep(key.request, keep, said, answers.store.cache());
+                }
+            }
+            Settled::TimedOut => list.fail(request, late()),
+            Settled::Cancelled(_) => list.fail(request, not_needed()),
+            Settled::Panicked(message) => list.fail(request, CallError::new(Kind::Panic, message)),
         }
         self.ask_more(call, plan);
     }

@@ -57,6 +57,11 @@ impl<'a> Run<'a> {
             Err(fault) => return self.cannot_render(call, fault),
         };
         if self.is_cut && self.under_way.end().has_passed() {
+            let reshaping = self.reshaping(call, &self.known(Item::None));
+            if let Some(started) = self.start_stand_in(Key::new(call, 0), &request, reshaping) {
+                self.started[call] = Some(started);
+                return;
+            }
             return self.settle(call, Ended::failed(super::not_needed(), None, Duration::ZERO));
         }
         self.calls_made += 1;

@@ -7,9 +7,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::head::{BadHead, Framing};
 
 /// The longest line that announces a chunk, extensions included.
-const MAX_CHUNK_LINE: usize = 256;
+pub(super) const MAX_CHUNK_LINE: usize = 256;
 /// The largest trailer section; trailers are read and dropped.
-const MAX_TRAILERS: usize = 4096;
+pub(super) const MAX_TRAILERS: usize = 4096;
 
 /// Why no body came.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum BodyFault {
     Refused(BadHead),
 }
 
-fn refused(status: StatusCode, why: &'static str) -> BodyFault {
+pub(super) fn refused(status: StatusCode, why: &'static str) -> BodyFault {
     BodyFault::Refused(BadHead { status, why })
 }
 
@@ -75,7 +75,7 @@ async fn chunks<I: AsyncRead + Unpin>(io: &mut I, buffer: &mut BytesMut, max: u6
 }
 
 /// Hexadecimal digits, then nothing or an extension (RFC 9112 section 7.1).
-fn chunk_size(line: &[u8]) -> Result<u64, BodyFault> {
+pub(super) fn chunk_size(line: &[u8]) -> Result<u64, BodyFault> {
     let digits = line.iter().position(|byte| *byte == b';').map_or(line, |at| &line[..at]);
     let digits = digits.trim_ascii_end();
     let plain = !digits.is_empty() && digits.len() <= 15 && digits.iter().all(u8::is_ascii_hexdigit);
@@ -84,7 +84,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, BodyFault> {
         .ok_or_else(|| refused(StatusCode::BAD_REQUEST, "a chunk size is no hexadecimal number"))
 }
 
-async fn line<I: AsyncRead + Unpin>(io: &mut I, buffer: &mut BytesMut, max: usize) -> Result<BytesMut, BodyFault> {
+pub(super) async fn line<I: AsyncRead + Unpin>(io: &mut I, buffer: &mut BytesMut, max: usize) -> Result<BytesMut, BodyFault> {
     loop {
         if let Some(at) = buffer.iter().position(|byte| *byte == b'\n') {
             let mut line = buffer.split_to(at + 1);

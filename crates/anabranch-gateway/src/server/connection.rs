@@ -31,7 +31,7 @@ const LINGER_LIMIT: Duration = Duration::from_secs(1);
 /// When the gateway stops, a request may be on its way over a connection that looks idle; so long it is still waited for.
 const LAST_LOOK: Duration = Duration::from_millis(50);
 /// What is read ahead while an answer is being made; a client that pipelines more waits.
-const READ_AHEAD: usize = 8 * 1024;
+pub(super) const READ_AHEAD: usize = 8 * 1024;
 
 /// Serves one connection until either side closes it, or until the gateway stops and it is idle.
 pub(super) async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send>(io: I, core: Core, peer: Option<IpAddr>, mut stop: Stop) {
@@ -52,12 +52,12 @@ pub(super) async fn serve<I: AsyncRead + AsyncWrite + Unpin + Send>(io: I, core:
     }
 }
 
-struct Connection<I> {
-    io: I,
+pub(super) struct Connection<I> {
+    pub(super) io: I,
     /// What was read and not used yet.
-    buffer: BytesMut,
+    pub(super) buffer: BytesMut,
     /// The head of the answer, built here; kept between requests.
-    out: BytesMut,
+    pub(super) out: BytesMut,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
@@ -120,6 +120,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
             }
             Err(problem) => return self.answer(&problem.into_answer(), &head, stop).await,
         };
+        if core.is_proxy(&matched) {
+            // In a box, so that other requests do not carry its size.
+            return Box::pin(self.pass(&head, &matched, core, peer, stop)).await;
+        }
         let body = match self.read_body(&head, core.body_max(&matched)).await {
             Ok(body) => body,
             Err(BodyFault::Gone) => return false,
@@ -141,7 +145,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
     }
 
     /// Writes the answer to a request that was read to its end; whether the connection may be used again.
-    async fn answer(&mut self, answer: &Answer, head: &Head, stop: &Stop) -> bool {
+    pub(super) async fn answer(&mut self, answer: &Answer, head: &Head, stop: &Stop) -> bool {
         let is_head = head.method == Method::HEAD;
         let stays = head.keep_alive && !stop.is_requested();
         match (stays, head.is_http_11) {
@@ -208,14 +212,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Connection<I> {
     }
 
     /// Says why and closes.
-    async fn refuse(&mut self, bad: BadHead) {
+    pub(super) async fn refuse(&mut self, bad: BadHead) {
         self.last(&Problem::new(bad.status, bad.why).into_answer(), false).await;
     }
 
     /// Writes the last answer of the connection. What the client may still be sending is read for a moment: closing over unread bytes
     /// resets the connection, and the answer can be lost with it.
-    async fn last(&mut self, answer: &Answer, is_head: bool) {
-        if self.write(answer, is_head, Some("close")).await && self.io.shutdown().await.is_ok() {
+    pub(super) async fn last(&mut self, answer: &Answer, is_head: bool) {
+        if self.write(answer, is_head, Some("close")).await {
+            self.end_sending().await;
+        }
+    }
+
+    /// Ends our side of the connection and listens for a moment.
+    pub(super) async fn end_sending(&mut self) {
+        if self.io.shutdown().await.is_ok() {
             let _ = Deadline::after(LINGER_LIMIT).bound(self.drain()).await;
         }
     }
@@ -246,7 +257,7 @@ fn write_head(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap<Header
     out.put_slice(b"\r\n\r\n");
 }
 
-fn line(out: &mut BytesMut, name: &str, value: &[u8]) {
+pub(super) fn line(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.put_slice(b"\r\n");
     out.put_slice(name.as_bytes());
@@ -254,7 +265,7 @@ fn line(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.put_slice(value);
 }
 
-fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+pub(super) fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;

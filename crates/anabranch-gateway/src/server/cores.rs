@@ -177,6 +177,7 @@ pub async fn run_core(core: Core, mut inbox: CoreInbox, stop: Stop, grace: Durat
 /// Serves a listener on this runtime alone until the stop is requested and the requests under way have ended, or `grace` has passed.
 /// Gives the number of connections that had to be cut.
 pub async fn serve_on(core: Core, listener: TcpListener, stop: Stop, grace: Duration) -> usize {
+    core.start(1);
     let connections = Background::new();
     let mut door = Door::new(listener, stop.clone());
     while let Some((socket, peer)) = door.next().await {

@@ -5,14 +5,20 @@
 
 mod head;
 mod body;
+mod pieces;
 mod connection;
+mod passing;
 mod date;
 mod stop;
 mod health;
+#[cfg(unix)]
+mod admin;
 mod cores;
 
 pub use cores::{CoreHandle, CoreInbox, accept, core_inbox, run_core, serve_on};
 pub use health::serve_health;
+#[cfg(unix)]
+pub use admin::serve_admin;
 pub use stop::{Stop, StopHandle, stop};
 
 use connection::serve as serve_connection;

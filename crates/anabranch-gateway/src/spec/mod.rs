@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `## Config` | the config of the gateway, YAML |
 //! | `## Environment` | what `$env.NAME` finds, `NAME=value` line by line |
-//! | `## Sources` | what the sources answer, YAML in the form of a [mock file](mocks)'s `upstreams:`; a key is the name of a source of the config, for all its endpoints, or `host:port` for one of them; a source that is not there refuses connections |
+//! | `## Sources` | what the sources answer, YAML in the form of a [mock file](mocks)'s `upstreams:`; a key is the name of a source of the config, for all its endpoints, or `host:port` for one of them; a source that is not there refuses connections; one with `run` is sent each job by `POST /` |
 //! | `## Network` | what connecting does, `host:port: 500ms`, `never` or `refused` line by line |
 //! | `## Request` | `GET /feed/7?x=1`, headers, an empty line, the body; `## Request after 61s` is sent so long after the reply before it |
 //! | `## Reply` | status, headers, an empty line, the body: what the request above must get |

@@ -15,7 +15,7 @@ use super::file::{Exchange, Spec};
 use super::{MemoryDial, shown};
 use crate::config::{MapLookup, compile};
 use crate::gateway::{Answer, Core, CoreOptions, Gateway};
-use crate::plan::Plan;
+use crate::plan::{Plan, SourceKind};
 
 /// The longest that one request may take, in virtual time: longer than any deadline that a spec has a reason to write.
 const REQUEST_MAX: Duration = Duration::from_secs(600);
@@ -57,7 +57,7 @@ impl Spec {
             .iter()
             .fold(MapLookup::new(), |lookup, (name, value)| lookup.with_env(name, value));
         let gateway = match compile("config.yaml", &self.config, &lookup) {
-            Ok(plan) => Gateway::build_exact(spoken_by(codec, plan)).map_err(|error| error.to_string()),
+            Ok(plan) => Gateway::build_exact(on_the_network(spoken_by(codec, plan))).map_err(|error| error.to_string()),
             Err(faults) => Err(faults.render(false).trim_end().to_string()),
         };
         let network = MemoryNetwork::new();
@@ -106,6 +106,17 @@ impl Spec {
 fn spoken_by(codec: Option<Codec>, mut plan: Plan) -> Plan {
     if let Some(codec) = codec {
         plan.sources.iter_mut().for_each(|source| source.wire = codec);
+    }
+    plan
+}
+
+/// Puts a service in the place of each program: a process would live on the clock of the machine.
+fn on_the_network(mut plan: Plan) -> Plan {
+    for source in &mut plan.sources {
+        if matches!(source.kind, SourceKind::Run(_)) {
+            source.kind = SourceKind::Http;
+            source.urls = vec![format!("http://{}.program", source.name)];
+        }
     }
     plan
 }

@@ -12,9 +12,13 @@ mod setup;
 mod sockets;
 mod framing;
 mod nginx;
+mod proxy;
 mod tls;
 mod faults;
 mod drain;
+mod loops;
+#[cfg(unix)]
+mod workers;
 mod leaks;
 #[cfg(feature = "postgres")]
 #[path = "../../../anabranch/tests/it/postgres_server.rs"]

@@ -313,3 +313,49 @@ routes:
         }
     }
 }
+
+#[tokio::test]
+async fn what_nginx_serves_goes_through_with_ranges_and_conditions() {
+    let Some(nginx) = Nginx::start("gzip_vary on; location = /files/old { return 301 /files/new; }").await else {
+        return;
+    };
+    let text: String = (0..5_000).map(|line| format!("line {line} of the file\n")).collect();
+    nginx.file("site.json", &text);
+    let config = format!(
+        "sources: {{ media: {{ url: {} }} }}\nroutes:\n  GET /assets/*path: {{ proxy: media /$path }}\n",
+        nginx.url()
+    );
+    let running = Running::start(&config).await;
+    let mut peer = running.connect().await;
+    let ask = async |peer: &mut Peer, method: &str, path: &str, headers: &str| {
+        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\n{headers}\r\n")).await;
+        let is_bare = method == "HEAD" || headers.starts_with("if-none-match");
+        peer.next(is_bare).await.unwrap()
+    };
+    let whole = ask(&mut peer, "GET", "/assets/site.json", "").await;
+    assert_eq!((whole.status, whole.text() == text), (200, true));
+    let tag = whole.header("etag").unwrap().to_owned();
+    assert_eq!((whole.header("accept-ranges"), whole.header("server")), (Some("bytes"), None));
+    let part = ask(&mut peer, "GET", "/assets/site.json", "range: bytes=100-199\r\n").await;
+    assert_eq!((part.status, part.text()), (206, &text[100..200]));
+    assert_eq!(part.header("content-range"), Some(format!("bytes 100-199/{}", text.len()).as_str()));
+    let same = ask(&mut peer, "GET", "/assets/site.json", &format!("if-none-match: {tag}\r\n")).await;
+    assert_eq!((same.status, same.body.len()), (304, 0));
+    let range = format!("range: bytes=0-9\r\nif-range: {tag}\r\n");
+    assert_eq!(ask(&mut peer, "GET", "/assets/site.json", &range).await.status, 206);
+    let beyond = ask(&mut peer, "GET", "/assets/site.json", "range: bytes=9999999-\r\n").await;
+    assert_eq!(beyond.status, 416);
+    let head = ask(&mut peer, "HEAD", "/assets/site.json", "").await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some(text.len().to_string().as_str())));
+    let missing = ask(&mut peer, "GET", "/assets/no/such/file", "").await;
+    assert_eq!(missing.status, 404);
+    // Compressed by nginx for the client, passed on as it is, in chunks.
+    let mut packed = running.connect().await;
+    packed
+        .send("GET /assets/site.json HTTP/1.1\r\nhost: gateway\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n")
+        .await;
+    let bytes = packed.rest().await;
+    let head = String::from_utf8_lossy(&bytes[..600]).to_ascii_lowercase();
+    assert!(head.contains("content-encoding: gzip") && head.contains("transfer-encoding: chunked"), "{head}");
+    assert!(head.contains("vary: accept-encoding") && bytes.ends_with(b"\r\n0\r\n\r\n"), "{head}");
+}

@@ -181,3 +181,32 @@ async fn the_connection_does_not_hold_up_the_end() {
     assert!(started.elapsed() < ms(2_000), "{:?}", started.elapsed());
     until("the connection is gone", || server.connections() == 0).await;
 }
+
+#[tokio::test]
+async fn what_is_read_may_be_kept_by_its_words() {
+    let routes = "  GET /x:
+    query: { k: '' }
+    calls:
+      c: { redis: hot GET $k, cache: 1m, stale: 1m }
+      d: { redis: hot GET $k, cache: 1m, stale: 1m }
+  GET /many:
+    query: { k: [] }
+    calls:
+      c: { batch: $k, redis: hot MGET $keys, match: order, cache: 1m }
+";
+    let Some(mut page) = page("", routes).await else { return };
+    page.server.ask(&["MSET", "a", "1", "b", "2"]);
+    page.check("/x?k=a", r#"{"c":"1","d":"1"}"#).await;
+    page.check("/many?k=a", r#"{"c":["1"]}"#).await;
+    page.server.ask(&["MSET", "a", "10", "b", "20"]);
+    page.check("/x?k=a", r#"{"c":"1","d":"1"}"#).await;
+    page.check("/x?k=b", r#"{"c":"20","d":"20"}"#).await;
+    let of_parts = page.running.get("/x?k=b").await;
+    assert_eq!((of_parts.header("cache-status"), of_parts.header("age")), (None, None));
+    page.check("/many?k=b&k=a&k=none", r#"{"c":["20","1",null]}"#).await;
+    let calls = page.server.ask(&["INFO", "commandstats"]);
+    assert!(calls.contains("cmdstat_get:calls=2,"), "equal calls are made once: {calls}");
+    page.server.kill();
+    page.check("/x?k=a", r#"{"c":"1","d":"1"}"#).await;
+    page.check("/many?k=a&k=b", r#"{"c":["1","20"]}"#).await;
+}

@@ -504,3 +504,35 @@ async fn statements_are_described_without_being_run() {
     };
     assert!(why.starts_with("the statements of `db` were not checked: connect"), "{why}");
 }
+
+#[tokio::test]
+async fn what_is_read_may_be_kept_by_its_values() {
+    let Some(database) = Database::shared() else { return };
+    database.execute("create table kept_by_values (id int, name text)").await;
+    database.execute("create sequence kept_by_values_asked").await;
+    database.execute("insert into kept_by_values values (1, 'a'), (2, 'b')").await;
+    let select = "select: \"select id, name, nextval('kept_by_values_asked') as asked from kept_by_values where id";
+    let routes = format!(
+        "  GET /x:
+    query: {{ id: int! }}
+    calls:
+      c: {{ sql: db, {select} = $id\", one: true, cache: 1m }}
+      d: {{ sql: db, {select} = $id\", one: true, cache: 1m }}
+  GET /many:
+    query: {{ id: [] }}
+    calls:
+      c: {{ batch: $id, sql: db, {select} = any($keys)\", match: id, pick: [name, id], cache: 1m }}
+"
+    );
+    let page = page(database, "", &routes).await;
+    let one = r#"{"id":1,"name":"a","asked":1}"#;
+    page.check("/x?id=1", &format!("{{\"c\":{one},\"d\":{one}}}")).await;
+    page.check("/many?id=1", r#"{"c":[{"id":1,"name":"a"}]}"#).await;
+    page.database.execute("update kept_by_values set name = name || '!'").await;
+    page.check("/x?id=1", &format!("{{\"c\":{one},\"d\":{one}}}")).await;
+    page.check("/many?id=2&id=1&id=3", r#"{"c":[{"id":2,"name":"b!"},{"id":1,"name":"a"},null]}"#)
+        .await;
+    assert_eq!(page.database.rows("select last_value from kept_by_values_asked").await, r#"[{"last_value":3}]"#);
+    let two = r#"{"id":2,"name":"b!","asked":4}"#;
+    page.check("/x?id=2", &format!("{{\"c\":{two},\"d\":{two}}}")).await;
+}

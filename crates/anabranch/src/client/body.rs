@@ -15,7 +15,7 @@ use crate::{CallError, Kind, Phase};
 /// Sizes and limits of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireLimits {
-    /// The largest body in bytes, as sent and as decoded.
+    /// The largest body in bytes, as sent and as decoded; `u64::MAX` for a streamed one without a limit.
     pub max_body: u64,
     /// How many times larger a body may become by decoding, once it is larger than 64 KiB.
     pub max_ratio: u32,
@@ -40,9 +40,9 @@ impl Default for WireLimits {
 /// Below this a high ratio is usual (an empty table compresses well) and harmless.
 const RATIO_FLOOR: u64 = 64 << 10;
 /// Decoded at once before other futures get a turn: about 100 µs.
-const DECODE_SLICE: usize = 64 << 10;
+pub(super) const DECODE_SLICE: usize = 64 << 10;
 /// RFC 9659: a zstd window of at most 8 MiB. The frame's own word could make the decoder allocate 128 MiB.
-const ZSTD_WINDOW_LOG: u32 = 23;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 /// What is set aside at once because a length was announced; the rest follows as bytes come.
 pub(super) const FIRST_RESERVE: u64 = 1 << 20;
 
@@ -152,6 +152,15 @@ pub(super) enum Coding {
 }
 
 impl Coding {
+    pub(super) fn unsupported() -> CallError {
+        CallError::new(
+            Kind::Decode,
+            "the body has a content coding that is not one of `gzip`, `deflate`, `br`, `zstd`",
+        )
+        .in_phase(Phase::Body)
+        .after_send()
+    }
+
     fn of(value: &[u8]) -> Self {
         let name = value.trim_ascii();
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
@@ -166,16 +175,14 @@ impl Coding {
     }
 }
 
-/// Gathers the pieces of a body up to the cap. A body that comes in one piece is not copied.
-pub(super) struct Collector {
-    first: Bytes,
-    rest: BytesMut,
+/// Counts the bytes of a body against the cap and against what was announced.
+pub(super) struct Counter {
     length: u64,
     announced: Option<u64>,
     max: u64,
 }
 
-impl Collector {
+impl Counter {
     /// Refuses an announced length above the cap before anything is read. `announced` is what the body will have, not what
     /// a head without body says about one.
     pub(super) fn new(announced: Option<u64>, max: u64) -> Result<Self, CallError> {
@@ -183,27 +190,49 @@ impl Collector {
             Some(length) if length > max => Err(too_large(format!(
                 "a body of {length} bytes is announced, at most {max} are accepted"
             ))),
-            _ => Ok(Collector {
-                first: Bytes::new(),
-                rest: BytesMut::new(),
-                length: 0,
-                announced,
-                max,
-            }),
+            _ => Ok(Counter { length: 0, announced, max }),
         }
     }
 
-    pub(super) fn push(&mut self, piece: Bytes) -> Result<(), CallError> {
-        self.length += piece.len() as u64;
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), CallError> {
+        self.length += bytes as u64;
         if self.length > self.max {
             return Err(too_large(format!("the body has more than {} bytes", self.max)));
         }
+        Ok(())
+    }
+
+    /// Whether fewer bytes came than were announced.
+    pub(super) fn is_short(&self) -> bool {
+        self.announced.is_some_and(|announced| self.length < announced)
+    }
+}
+
+/// Gathers the pieces of a body up to the cap. A body that comes in one piece is not copied.
+pub(super) struct Collector {
+    first: Bytes,
+    rest: BytesMut,
+    counter: Counter,
+}
+
+impl Collector {
+    /// Refuses an announced length above the cap before anything is read.
+    pub(super) fn new(announced: Option<u64>, max: u64) -> Result<Self, CallError> {
+        Ok(Collector {
+            first: Bytes::new(),
+            rest: BytesMut::new(),
+            counter: Counter::new(announced, max)?,
+        })
+    }
+
+    pub(super) fn push(&mut self, piece: Bytes) -> Result<(), CallError> {
+        self.counter.count(piece.len())?;
         if self.first.is_empty() && self.rest.is_empty() {
             self.first = piece;
             return Ok(());
         }
         if self.rest.is_empty() {
-            let expected = self.announced.unwrap_or(0).min(FIRST_RESERVE) as usize;
+            let expected = self.counter.announced.unwrap_or(0).min(FIRST_RESERVE) as usize;
             self.rest.reserve(expected.max(self.first.len() + piece.len()));
             self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         }
@@ -213,7 +242,7 @@ impl Collector {
 
     /// Whether fewer bytes came than were announced.
     pub(super) fn is_short(&self) -> bool {
-        self.announced.is_some_and(|announced| self.length < announced)
+        self.counter.is_short()
     }
 
     pub(super) fn finish(self) -> Bytes {
@@ -232,13 +261,7 @@ pub(super) async fn decode(body: Bytes, coding: Coding, limits: &WireLimits) -> 
     let reader = &body[..];
     match coding {
         Coding::Identity => return Ok(body),
-        Coding::Unsupported => {
-            return Err(CallError::new(
-                Kind::Decode,
-                "the body has a content coding that is not one of `gzip`, `deflate`, `br`, `zstd`",
-            )
-            .in_phase(Phase::Body));
-        }
+        Coding::Unsupported => return Err(Coding::unsupported()),
         Coding::Gzip => {
             let mut decoder = GzipDecoder::new(reader);
             decoder.multiple_members(true);
@@ -261,7 +284,7 @@ pub(super) async fn decode(body: Bytes, coding: Coding, limits: &WireLimits) -> 
 }
 
 /// RFC 1950 section 2.2: method 8, and a check over the first two bytes.
-fn is_zlib(body: &[u8]) -> bool {
+pub(super) fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [first, second, ..] if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31))
 }
 
@@ -295,7 +318,7 @@ async fn inflate(mut decoder: impl AsyncRead + Unpin, encoded: usize, limits: &W
     }
 }
 
-fn broken(error: io::Error) -> CallError {
+pub(super) fn broken(error: io::Error) -> CallError {
     CallError::new(Kind::Decode, format!("the body cannot be decoded: {error}")).caused_by(error)
 }
 

@@ -1,5 +1,7 @@
 //! One open connection, or one stream of a shared one: what an exchange is asked of.
 
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,11 +10,13 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::body::{Coding, Collector, Framing, WireLimits};
 use super::endpoint::Endpoint;
-use super::http1::Http1;
-use super::http2::Http2Stream;
+use super::facts::Spoken;
+use super::http1::{Http1, Http1Reading};
+use super::http2::{Http2Reading, Http2Stream};
 use super::request::Request;
 use super::response::Headers;
 use super::timings::Timings;
+use super::upload::Upload;
 use crate::{CallError, Kind, Marks, Phase};
 
 /// Headers of an answer; hyper's own limit for HTTP/1.1, kept for HTTP/2 as well.
@@ -43,12 +47,35 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Headers,
     pub(super) coding: Coding,
+    pub(super) spoken: Spoken,
     pub(super) body: Bytes,
     /// How long the peer keeps an idle connection, where it says so.
     pub(super) keep_alive: Option<Duration>,
     /// When its last byte was there.
     pub(super) ended_at: Instant,
 }
+
+/// An answer whose head is there and whose body is still to come.
+pub(super) struct Begun {
+    pub(super) status: u16,
+    pub(super) headers: Headers,
+    pub(super) coding: Coding,
+    pub(super) spoken: Spoken,
+    /// The length of the body that follows, where it is announced.
+    pub(super) length: Option<u64>,
+    pub(super) keep_alive: Option<Duration>,
+    pub(super) head_at: Instant,
+    pub(super) reading: Reading,
+}
+
+/// The state of a body that is read piece by piece.
+pub(super) enum Reading {
+    Http1(Box<Http1Reading>),
+    Http2(Box<Http2Reading>),
+}
+
+/// The most that one piece of a streamed body has.
+pub(super) const PIECE: usize = 64 << 10;
 
 /// An exchange that failed, and how far it had come.
 pub(super) struct Failure {
@@ -67,9 +94,10 @@ pub(super) enum Reached {
     Answered,
 }
 
-/// What opening a connection took; told by the exchange that it was opened for.
+/// What opening a connection took, told by the exchange that it was opened for; and where it leads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Opened {
+    pub(super) remote: Option<SocketAddr>,
     pub(super) dns: Option<Duration>,
     pub(super) connect: Option<Duration>,
     pub(super) tls: Option<Duration>,
@@ -84,7 +112,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn opened(&self) -> Opened {
+    pub(super) fn opened(&self) -> &Opened {
         match self {
             Connection::Http1(connection) => connection.opened(),
             Connection::Http2(stream) => stream.opened(),
@@ -101,6 +129,29 @@ impl Connection {
             Connection::Http2(stream) => Box::pin(stream.exchange(exchange, timings)).await,
         }
     }
+
+    /// Sends the request and reads the answer's head. An upload goes on while the body is read. It is put back where it was if this
+    /// fails and nothing of it was taken.
+    pub(super) async fn open(
+        &mut self,
+        exchange: Exchange<'_>,
+        upload: &mut Option<Upload>,
+        timings: &mut Timings,
+    ) -> Result<Begun, Failure> {
+        match self {
+            Connection::Http1(connection) => connection.open(exchange, upload, timings).await,
+            Connection::Http2(stream) => stream.open(exchange, upload, timings).await,
+        }
+    }
+
+    /// The next piece of the body, in whatever size it comes; none at its clean end. Not to be polled after that or after an error.
+    pub(super) fn poll_piece(&mut self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        match (self, reading) {
+            (Connection::Http1(connection), Reading::Http1(reading)) => connection.poll_piece(reading, cx),
+            (Connection::Http2(stream), Reading::Http2(reading)) => stream.poll_piece(reading, cx),
+            _ => unreachable!("a body is read from the connection that began it"),
+        }
+    }
 }
 
 /// A head that was found acceptable, and where its body goes.
@@ -108,12 +159,20 @@ pub(super) struct Head {
     status: StatusCode,
     headers: HeaderMap,
     framing: Framing,
+    spoken: Spoken,
     pub(super) has_body: bool,
 }
 
 impl Head {
     /// Judges a head: its framing, its size and the length that it announces, before a byte of the body is read.
     pub(super) fn judge(parts: http::response::Parts, exchange: Exchange<'_>) -> Result<(Head, Collector), CallError> {
+        let (head, announced) = Head::read(parts, exchange)?;
+        let body = Collector::new(announced, exchange.limits.max_body)?;
+        Ok((head, body))
+    }
+
+    /// Judges a head, and tells the length of the body that follows, where it is announced.
+    pub(super) fn read(parts: http::response::Parts, exchange: Exchange<'_>) -> Result<(Head, Option<u64>), CallError> {
         let (status, headers) = (parts.status, parts.headers);
         let protocol = |what: &str| Err(CallError::new(Kind::Protocol, what).in_phase(Phase::FirstByte));
         if status.is_informational() {
@@ -125,27 +184,46 @@ impl Head {
         let framing = Framing::of(&headers)?;
         let is_bare = exchange.request.method() == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let announced = if is_bare { None } else { framing.length };
-        let body = Collector::new(announced, exchange.limits.max_body)?;
-        Ok((
-            Head {
-                status,
-                headers,
-                framing,
-                has_body: !is_bare,
-            },
-            body,
-        ))
+        let spoken = match parts.version {
+            http::Version::HTTP_2 => Spoken::Http2,
+            http::Version::HTTP_10 => Spoken::Http10,
+            _ => Spoken::Http11,
+        };
+        let head = Head {
+            status,
+            headers,
+            framing,
+            spoken,
+            has_body: !is_bare,
+        };
+        Ok((head, announced))
     }
 
     pub(super) fn with_body(self, body: Collector, ended_at: Instant) -> Answer {
         let Framing { coding, keep_alive, .. } = self.framing;
         Answer {
             status: self.status.as_u16(),
-            headers: Headers::Map(self.headers),
+            headers: Headers::Map(Box::new(self.headers)),
             coding,
+            spoken: self.spoken,
             body: body.finish(),
             keep_alive,
             ended_at,
+        }
+    }
+
+    /// The same as the start of an answer whose body is read piece by piece.
+    pub(super) fn begin(self, length: Option<u64>, head_at: Instant, reading: Reading) -> Begun {
+        let Framing { coding, keep_alive, .. } = self.framing;
+        Begun {
+            status: self.status.as_u16(),
+            headers: Headers::Map(Box::new(self.headers)),
+            coding,
+            spoken: self.spoken,
+            length: if self.has_body { length } else { Some(0) },
+            keep_alive,
+            head_at,
+            reading,
         }
     }
 }

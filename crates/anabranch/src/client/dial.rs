@@ -1,6 +1,6 @@
 //! From an endpoint's host and port to a byte stream: the seam where tests and proxies put their own network.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::dns::Resolver;
+use super::guard::AddressGuard;
 use crate::{CallError, Deadline, Kind, Phase};
 
 /// The head start of an address over the next one (RFC 8305 section 5: 250 ms).
@@ -38,15 +39,31 @@ pub trait Dial: Send + Sync {
         port: u16,
         limits: DialLimits,
     ) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>>;
+
+    /// The address to tell a proxy in place of a host's name, where it is to be told one: because the endpoint is guarded, or because its
+    /// names are looked up on this side. None leaves the name to the proxy; to a guard that is a refusal.
+    ///
+    /// # Errors
+    /// [`Kind::Dns`], [`Kind::Timeout`], [`Kind::Limit`] or [`Kind::PrivateAddress`].
+    fn lookup<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        limits: DialLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<IpAddr>, CallError>> + Send + 'a>> {
+        let _unknown = (host, port, limits);
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
-/// How long a dial may take, and where it says what it is doing.
+/// How long a dial may take, which addresses it must not reach, and where it says what it is doing.
 #[derive(Clone, Debug)]
 pub struct DialLimits {
     /// Looking up the host.
     pub dns: Duration,
     /// Opening the connection.
     pub connect: Duration,
+    guard: Option<AddressGuard>,
     progress: Arc<Progress>,
 }
 
@@ -56,12 +73,29 @@ impl DialLimits {
         DialLimits {
             dns,
             connect,
+            guard: None,
             progress: Arc::default(),
         }
     }
 
     pub(super) fn watched(dns: Duration, connect: Duration, progress: Arc<Progress>) -> Self {
-        DialLimits { dns, connect, progress }
+        DialLimits {
+            dns,
+            connect,
+            guard: None,
+            progress,
+        }
+    }
+
+    /// The same under a guard.
+    pub fn guarded(mut self, guard: Option<AddressGuard>) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// What every address that is connected to has to be asked for.
+    pub fn guard(&self) -> Option<&AddressGuard> {
+        self.guard.as_ref()
     }
 
     /// Says which phase begins, so that a call that times out meanwhile can name it.
@@ -127,22 +161,64 @@ pub enum Stream {
     Boxed(Box<dyn Io>),
 }
 
+impl Stream {
+    /// The address at the other end, where it is TCP.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Boxed(_) => None,
+        }
+    }
+}
+
 /// Opens TCP connections: looks the host up and tries its addresses by Happy Eyeballs (RFC 8305).
 #[derive(Clone)]
 pub struct TcpDial {
     resolver: Resolver,
+    /// Addresses of hosts and ports that nobody is asked for.
+    fixed: HashMap<(String, u16), Vec<IpAddr>>,
 }
 
 impl TcpDial {
     /// Dials what this resolver finds.
     pub fn new(resolver: Resolver) -> Self {
-        TcpDial { resolver }
+        TcpDial {
+            resolver,
+            fixed: HashMap::new(),
+        }
+    }
+
+    /// The same, with these addresses for one host and port in place of what the resolver finds. A guard judges them as well.
+    pub fn resolve(mut self, host: &str, port: u16, addresses: Vec<IpAddr>) -> Self {
+        self.fixed.insert((host.to_ascii_lowercase(), port), addresses);
+        self
+    }
+
+    /// The addresses of a host that may be connected to; there is at least one.
+    async fn addresses(&self, host: &str, port: u16, limits: &DialLimits) -> Result<Vec<IpAddr>, CallError> {
+        limits.enter(Phase::Dns);
+        let is_fixed = !self.fixed.is_empty();
+        let fixed = is_fixed.then(|| self.fixed.get(&(host.to_ascii_lowercase(), port))).flatten();
+        let mut addresses = match fixed {
+            Some(addresses) => addresses.clone(),
+            None => self.resolver.lookup(host, limits.dns).await?.to_vec(),
+        };
+        if let Some(guard) = &limits.guard {
+            let refused = addresses.extract_if(.., |address| guard.refuses(*address)).last();
+            if let (true, Some(refused)) = (addresses.is_empty(), refused) {
+                return Err(CallError::new(
+                    Kind::PrivateAddress,
+                    format!("the host's address {refused} is not of the public Internet"),
+                )
+                .in_phase(Phase::Dns));
+            }
+        }
+        Ok(addresses)
     }
 
     async fn open(&self, host: &str, port: u16, limits: DialLimits) -> Result<Dialled, CallError> {
         let started = Instant::now();
-        limits.enter(Phase::Dns);
-        let addresses = self.resolver.lookup(host, limits.dns).await?;
+        let addresses = self.addresses(host, port, &limits).await?;
         let looked_up = Instant::now();
         limits.enter(Phase::Connect);
         let addresses = interleave(&addresses, port);
@@ -167,6 +243,15 @@ impl Dial for TcpDial {
         limits: DialLimits,
     ) -> Pin<Box<dyn Future<Output = Result<Dialled, CallError>> + Send + 'a>> {
         Box::pin(self.open(host, port, limits))
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        limits: DialLimits,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<IpAddr>, CallError>> + Send + 'a>> {
+        Box::pin(async move { Ok(self.addresses(host, port, &limits).await?.first().copied()) })
     }
 }
 
@@ -298,6 +383,26 @@ mod tests {
             .unwrap();
         assert!(started.elapsed() < HEAD_START, "a refusal must not wait for the head start");
         assert!(dialled.connect.is_some() && dialled.dns.is_some());
+    }
+
+    #[tokio::test]
+    async fn each_dial_asks_the_guard_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let answers = move |_: &str| {
+            let nth = asked.fetch_add(1, Ordering::SeqCst);
+            Ok(addresses(&[["127.0.0.1", "10.0.0.1"][nth.min(1)]]))
+        };
+        let dial = TcpDial::new(Resolver::asking(1, Box::new(answers)));
+        let guard = AddressGuard::public_only().allow(addresses(&["127.0.0.1"])[0], 32);
+        let limits = || DialLimits::new(Duration::from_secs(1), Duration::from_secs(1)).guarded(Some(guard.clone()));
+        assert!(dial.dial("shop", port, limits()).await.is_ok());
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        tokio::time::resume();
+        let error = dial.dial("shop", port, limits()).await.err().unwrap();
+        assert_eq!((error.kind(), error.phase()), (Kind::PrivateAddress, Some(Phase::Dns)), "{error}");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Host names to addresses: getaddrinfo on a few threads of our own, with a small cache in front.
 //!
-//! getaddrinfo blocks for as long as it likes, so a look-up that stalls costs one of at most 4 threads and never the loop.
+//! getaddrinfo blocks for as long as it likes, so a look-up that stalls costs one of a few threads and never the loop.
 //! Threads start with the first name and end after 10 idle seconds. One look-up serves all who ask for a name meanwhile.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lookups::{unknown, Addresses, Ask, Lookups};
+use super::lookups::{unknown, Addresses, Ask, Lookups, MOST_THREADS, THREADS};
 use crate::{CallError, Phase};
 
 /// Looks up host names. Clones share one cache and its threads; give one resolver to all clients of a process.
@@ -25,7 +25,12 @@ impl Resolver {
     /// The system's resolver (getaddrinfo: `/etc/hosts`, `resolv.conf` and whatever `nsswitch.conf` names). Answers are kept
     /// 10 s, failures 1 s; the last good answer stands in for a failed look-up for up to 5 minutes.
     pub fn system() -> Self {
-        Resolver::asking(Box::new(getaddrinfo))
+        Resolver::asking(THREADS, Box::new(getaddrinfo))
+    }
+
+    /// The same with this many look-ups at once, 1 to 64 in place of 4: for a client that asks very many hosts. 64 names may wait for each.
+    pub fn system_with_threads(threads: usize) -> Self {
+        Resolver::asking(threads.clamp(1, MOST_THREADS), Box::new(getaddrinfo))
     }
 
     /// Knows only the names of this table, for tests.
@@ -35,8 +40,8 @@ impl Resolver {
         )))
     }
 
-    fn asking(ask: Box<Ask>) -> Self {
-        Resolver(Arc::new(Names::System(Lookups::new(ask))))
+    pub(super) fn asking(threads: usize, ask: Box<Ask>) -> Self {
+        Resolver(Arc::new(Names::System(Lookups::new(threads, ask))))
     }
 
     /// The addresses of a host, in the resolver's order; an address literal is its own answer. Waits at most `limit`.
@@ -63,7 +68,7 @@ fn getaddrinfo(host: &str) -> io::Result<Vec<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::lookups::{NAMES, THREADS};
+    use crate::client::lookups::NAMES;
     use crate::Kind;
     use tokio::time::Instant;
     use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -85,7 +90,7 @@ mod tests {
                 Err(io::Error::other("no such host"))
             }
         };
-        (Resolver::asking(Box::new(ask)), asked)
+        (Resolver::asking(THREADS, Box::new(ask)), asked)
     }
 
     /// Moves tokio's clock. The look-ups themselves run on real threads, so the clock is held only between them.
@@ -150,7 +155,7 @@ mod tests {
             let _released = held.lock().unwrap().recv();
             Ok(vec![HOME])
         };
-        let resolver = Resolver::asking(Box::new(ask));
+        let resolver = Resolver::asking(THREADS, Box::new(ask));
         let started = Instant::now();
         let names: Vec<String> = (0..8).map(|n| format!("host{n}")).collect();
         let lookups: Vec<_> = names.iter().map(|name| resolver.lookup(name, Duration::from_millis(50))).collect();
@@ -162,6 +167,29 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(5));
         assert!(running.load(Ordering::SeqCst) <= THREADS);
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn more_threads_are_used_where_they_are_asked_for() {
+        let (release, held) = mpsc::sync_channel::<()>(0);
+        let held = Mutex::new(held);
+        let running = Arc::new(AtomicUsize::new(0));
+        let count = running.clone();
+        let ask = move |_: &str| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _released = held.lock().unwrap().recv();
+            Ok(vec![HOME])
+        };
+        let resolver = Resolver::asking(9, Box::new(ask));
+        let names: Vec<String> = (0..9).map(|n| format!("host{n}")).collect();
+        let mut lookups: FuturesUnordered<_> = names.iter().map(|name| resolver.lookup(name, LIMIT)).collect();
+        while running.load(Ordering::SeqCst) < 9 {
+            let _waiting = crate::Deadline::after(Duration::from_millis(1)).bound(lookups.next()).await;
+        }
+        drop(release);
+        while let Some(answer) = lookups.next().await {
+            assert!(answer.is_ok());
+        }
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 
+use super::guard::AddressGuard;
+use super::proxy::{Proxy, ProxyKind};
 use super::tls::{Tls, TlsSettings};
 use crate::{CallError, Kind};
 
@@ -55,11 +57,16 @@ pub struct WireSettings {
     pub dns_timeout: Duration,
     /// Waiting for an HTTP/2 stream while all are taken and no connection is being opened.
     pub pool_wait: Duration,
+    /// What connections go through.
+    pub proxy: Option<Proxy>,
+    /// Which addresses may not be connected to: for URLs that somebody else wrote. The proxy's own address is not asked about; behind
+    /// a proxy the host is looked up here, and the proxy is told the address.
+    pub guard: Option<AddressGuard>,
 }
 
 impl Default for WireSettings {
     /// HTTP by ALPN, 64 idle connections for 4 s (less than the 5 s of common servers), 5 minutes of life, 1 s to connect,
-    /// 2 s to look up, 250 ms for a stream.
+    /// 2 s to look up, 250 ms for a stream; no proxy, no guard.
     fn default() -> Self {
         WireSettings {
             http: HttpVersion::Auto,
@@ -71,6 +78,8 @@ impl Default for WireSettings {
             connect_timeout: Duration::from_secs(1),
             dns_timeout: Duration::from_secs(2),
             pool_wait: Duration::from_millis(250),
+            proxy: None,
+            guard: None,
         }
     }
 }
@@ -94,6 +103,10 @@ struct Inner {
     host_header: HeaderValue,
     /// The path that goes before each request's, without a slash at its end; usually empty.
     base: String,
+    /// What goes before each request's path in a request line: the base path, or the whole URL where a proxy reads it.
+    target: String,
+    /// The first lines of a head in HTTP/1.1: the host, and who we are to a proxy that reads them.
+    opening: Vec<u8>,
     tls: Option<Tls>,
     settings: WireSettings,
 }
@@ -159,6 +172,13 @@ impl Endpoint {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let url = format!("{scheme}://{authority}{base}");
+        let reader = absolute_form_reader(&settings, is_tls);
+        let target = if reader.is_some() { url.clone() } else { base.clone() };
+        let mut opening = format!("host: {authority}\r\n");
+        if let Some(authorization) = reader.and_then(Proxy::authorization) {
+            opening.push_str(&format!("proxy-authorization: {authorization}\r\n"));
+        }
+        let opening = opening.into_bytes();
         Ok(Endpoint(Arc::new(Inner {
             id,
             url,
@@ -168,6 +188,8 @@ impl Endpoint {
             port,
             host_header,
             base,
+            target,
+            opening,
             tls,
             settings,
         })))
@@ -202,9 +224,27 @@ impl Endpoint {
         &self.0.host_header
     }
 
-    /// The base path, without a slash at its end.
-    pub(super) fn base(&self) -> &str {
-        &self.0.base
+    /// What goes before each request's path in a request line.
+    pub(super) fn target(&self) -> &str {
+        &self.0.target
+    }
+
+    /// The first lines of a head in HTTP/1.1.
+    pub(super) fn opening(&self) -> &[u8] {
+        &self.0.opening
+    }
+
+    /// The proxy that reads requests rather than passing bytes on.
+    pub(super) fn absolute_form_reader(&self) -> Option<&Proxy> {
+        absolute_form_reader(&self.0.settings, self.0.tls.is_some())
+    }
+
+    /// The proxy that makes a tunnel.
+    pub(super) fn tunnel(&self) -> Option<&Proxy> {
+        match self.absolute_form_reader() {
+            Some(_) => None,
+            None => self.0.settings.proxy.as_ref(),
+        }
     }
 
     pub(super) fn tls(&self) -> Option<&Tls> {
@@ -216,9 +256,12 @@ impl Endpoint {
         Arc::strong_count(&self.0) == 1
     }
 
-    /// Base path and path, as HTTP/1.1 has them in the request line.
-    pub(super) fn origin_form(&self, path: &str) -> Result<Uri, CallError> {
-        Ok(Uri::from(self.full_path(path)?))
+    /// Base path and path as HTTP/1.1 has them in the request line, or all of the URL where a proxy reads it.
+    pub(super) fn request_target(&self, path: &str) -> Result<Uri, CallError> {
+        match self.absolute_form_reader() {
+            Some(_) => self.absolute_form(path),
+            None => Ok(Uri::from(self.full_path(path)?)),
+        }
     }
 
     /// The whole URL, as HTTP/2 takes its pseudo headers from.
@@ -236,6 +279,12 @@ impl Endpoint {
         }
         PathAndQuery::try_from(format!("{}{path}", self.0.base)).map_err(cannot_send)
     }
+}
+
+/// Only what a guard need not judge and what is plain HTTP/1.1 is asked of a proxy by its URL.
+fn absolute_form_reader(settings: &WireSettings, is_tls: bool) -> Option<&Proxy> {
+    let is_plain = !is_tls && settings.http != HttpVersion::Http2 && settings.guard.is_none();
+    settings.proxy.as_ref().filter(|proxy| is_plain && proxy.kind() == ProxyKind::Http)
 }
 
 fn cannot_send(error: http::uri::InvalidUri) -> CallError {

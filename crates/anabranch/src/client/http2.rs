@@ -2,22 +2,27 @@
 
 use std::error::Error;
 use std::future::{poll_fn, Future};
-use std::pin::Pin;
+use std::pin::{pin, Pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http_body_util::{BodyExt, Full};
+use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::connection::{Answer, Exchange, Failure, Head, Opened, Reached, MAX_HEAD};
+use super::body::Counter;
+use super::connection::{Answer, Begun, Exchange, Failure, Head, Opened, Reached, Reading, MAX_HEAD};
 use super::pool::Pool;
 use super::timings::Timings;
+use super::upload::{Outgoing, Upload};
+use super::watch::EndUpload;
 use super::wire::{End, Transport, Wire, WireState};
 use crate::{Background, CallError, Deadline, Kind, Phase};
 
@@ -31,7 +36,7 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// A shared connection, as the pool keeps it. Dropping it lets the streams under way finish and then closes it.
 pub(super) struct Http2 {
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: http2::SendRequest<Outgoing>,
     streams: Arc<Streams>,
     opened: Opened,
     born: Instant,
@@ -47,6 +52,8 @@ struct Streams {
     listen: AtomicWaker,
     /// Takes no more streams: it has ended, or the peer said that it will.
     retired: AtomicBool,
+    /// A stream is on it that only its end will end: cut it with the last of the others.
+    has_stuck: AtomicBool,
     has_served: AtomicBool,
     idle_since: Mutex<Instant>,
     wire: Arc<WireState>,
@@ -56,10 +63,19 @@ struct Streams {
 
 /// One stream, open or about to be. Dropping it gives its place back and resets it if it has not ended.
 pub(super) struct Http2Stream {
-    sender: http2::SendRequest<Full<Bytes>>,
+    sender: http2::SendRequest<Outgoing>,
     streams: Arc<Streams>,
     opened: Opened,
     is_reused: bool,
+    /// Ends with the stream.
+    upload: Option<EndUpload>,
+}
+
+/// The state of a body that is read piece by piece.
+pub(super) struct Http2Reading {
+    incoming: Incoming,
+    counter: Counter,
+    has_body: bool,
 }
 
 /// Where hyper puts the tasks of its connections. Weak, because a task must not keep its own scope alive.
@@ -102,6 +118,7 @@ impl Http2 {
             max: AtomicUsize::new(streams),
             listen: AtomicWaker::new(),
             retired: AtomicBool::new(false),
+            has_stuck: AtomicBool::new(false),
             has_served: AtomicBool::new(false),
             idle_since: Mutex::new(now),
             wire: state,
@@ -150,7 +167,14 @@ impl Http2 {
             streams: self.streams.clone(),
             opened: self.opened,
             is_reused,
+            upload: None,
         })
+    }
+
+    /// Since when no stream is open; none if one is.
+    pub(super) fn rests_since(&self) -> Option<Instant> {
+        let is_at_rest = self.streams.open.load(Ordering::Relaxed) == 0;
+        is_at_rest.then(|| *self.streams.idle_since.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether it takes no more streams and can be let go.
@@ -168,8 +192,16 @@ impl Http2 {
 
 impl Drop for Http2Stream {
     fn drop(&mut self) {
+        // hyper resets a stream when it next asks for something to send. Of a peer that takes nothing it never will.
+        if self.upload.as_ref().is_some_and(|upload| upload.0.is_stuck()) {
+            self.streams.retired.store(true, Ordering::Relaxed);
+            self.streams.has_stuck.store(true, Ordering::Relaxed);
+        }
         if self.streams.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             *self.streams.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            if self.streams.has_stuck.load(Ordering::Relaxed) {
+                self.streams.wire.cut();
+            }
         }
         if let Some(pool) = self.streams.pool.upgrade() {
             pool.streams_changed();
@@ -182,14 +214,14 @@ impl Http2Stream {
         self.is_reused
     }
 
-    pub(super) fn opened(&self) -> Opened {
-        self.opened
+    pub(super) fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     pub(super) async fn exchange(&mut self, exchange: Exchange<'_>, timings: &mut Timings) -> Result<Answer, Failure> {
         let request = exchange
             .request
-            .to_http2(exchange.endpoint)
+            .to_http2(exchange.endpoint, None)
             .map_err(|error| Failure::new(error, Reached::Unsent))?;
         let sent_at = Instant::now();
         exchange.marks.enter(Phase::FirstByte, exchange.limits.first_byte);
@@ -215,13 +247,87 @@ impl Http2Stream {
                 exchange.marks.touch();
             }
             if body.is_short() {
-                return Err(Failure::answered(
-                    CallError::new(Kind::Truncated, "the stream ended before the end of the body").in_phase(Phase::Body),
-                ));
+                return Err(Failure::answered(cut_short()));
             }
             timings.body = Some(head_at.elapsed());
         }
         Ok(head.with_body(body, Instant::now()))
+    }
+
+    pub(super) async fn open(
+        &mut self,
+        exchange: Exchange<'_>,
+        upload: &mut Option<Upload>,
+        timings: &mut Timings,
+    ) -> Result<Begun, Failure> {
+        let watch = upload.as_ref().map(|upload| upload.watch().clone());
+        let request = exchange
+            .request
+            .to_http2(exchange.endpoint, upload.take())
+            .map_err(|error| Failure::new(error, Reached::Unsent))?;
+        let sent_at = Instant::now();
+        exchange.marks.enter(Phase::FirstByte, exchange.limits.first_byte);
+        let mut seen = None;
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let answered = poll_fn(|cx| {
+            let fault = watch
+                .as_ref()
+                .and_then(|watch| watch.follow(cx, exchange.marks, exchange.limits, &mut seen));
+            match fault {
+                Some(fault) => Poll::Ready(Err(fault)),
+                None => answer.as_mut().poll(cx).map(Ok),
+            }
+        })
+        .await;
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(mut error)) => {
+                let message = error.take_message();
+                let was_handed_back = message.is_some();
+                *upload = message.and_then(|message| message.into_body().into_untouched());
+                if let Some(fault) = watch.and_then(|watch| watch.take_fault()) {
+                    return Err(Failure::new(fault, Reached::Unanswered));
+                }
+                return Err(self.head_failed(error.into_error(), was_handed_back));
+            }
+            Err(fault) => return Err(Failure::new(fault, Reached::Unanswered)),
+        };
+        if !self.is_reused {
+            self.streams.listen.wake();
+        }
+        self.upload = watch.map(EndUpload);
+        let head_at = Instant::now();
+        timings.first_byte = Some(head_at.duration_since(sent_at));
+        let (parts, incoming) = response.into_parts();
+        let (head, length) = Head::read(parts, exchange).map_err(Failure::answered)?;
+        let reading = Http2Reading {
+            incoming,
+            counter: Counter::new(length, exchange.limits.max_body).map_err(Failure::answered)?,
+            has_body: head.has_body,
+        };
+        Ok(head.begin(length, head_at, Reading::Http2(Box::new(reading))))
+    }
+
+    pub(super) fn poll_piece(&mut self, reading: &mut Http2Reading, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        if let Some(EndUpload(watch)) = &self.upload {
+            watch.register(cx);
+            if let Some(fault) = watch.take_fault() {
+                return Poll::Ready(Err(fault));
+            }
+        }
+        while reading.has_body {
+            let Some(frame) = ready!(Pin::new(&mut reading.incoming).poll_frame(cx)) else {
+                break;
+            };
+            let frame = frame.map_err(|error| self.body_failed(error, reading.counter.is_short()))?;
+            // Trailers are dropped.
+            let piece = frame.into_data().unwrap_or_default();
+            if !piece.is_empty() {
+                return Poll::Ready(reading.counter.count(piece.len()).map(|()| Some(piece)));
+            }
+        }
+        let is_short = reading.has_body && reading.counter.is_short();
+        Poll::Ready(if is_short { Err(cut_short()) } else { Ok(None) })
     }
 
     fn head_failed(&self, error: hyper::Error, was_handed_back: bool) -> Failure {
@@ -261,6 +367,10 @@ impl Http2Stream {
         };
         CallError::new(kind, detail).in_phase(Phase::Body).caused_by(error)
     }
+}
+
+fn cut_short() -> CallError {
+    CallError::new(Kind::Truncated, "the stream ended before the end of the body").in_phase(Phase::Body)
 }
 
 async fn next_frame(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {

@@ -6,34 +6,45 @@
 use std::future::{poll_fn, Future};
 use std::pin::{pin, Pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{ready, Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, TrySendError};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::connection::{Answer, Exchange, Failure, Head, Reached, MAX_HEAD};
+use super::body::Counter;
+use super::connection::{Answer, Begun, Exchange, Failure, Head, Reached, Reading, MAX_HEAD};
 use super::endpoint::WireSettings;
+use super::http1::Http1Reading;
 use super::rest::Rest;
 use super::timings::Timings;
+use super::upload::{Outgoing, Upload};
+use super::watch::{Stage, Watch};
 use super::wire::{End, Transport, Wire, WireState};
 use crate::{CallError, Kind, Phase};
 
-type Driver = http1::Connection<TokioIo<Wire>, Full<Bytes>>;
+type Driver = http1::Connection<TokioIo<Wire>, Outgoing>;
 
 /// One HTTP/1.1 connection. Whoever holds it is the only one to use it; dropping it closes it.
 pub(super) struct Hyper1 {
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Outgoing>,
     driver: Driver,
     /// The driver has ended and must not be polled again.
     ended: bool,
     wire: Arc<WireState>,
     rest: Rest,
+}
+
+/// The state of a body that is read piece by piece.
+pub(super) struct Hyper1Reading {
+    incoming: Incoming,
+    counter: Counter,
+    has_body: bool,
+    upload: Option<Arc<Watch>>,
 }
 
 /// What polling for the next piece of a body gave.
@@ -44,7 +55,7 @@ enum Piece {
 }
 
 impl Hyper1 {
-    pub(super) async fn open(transport: Transport, rest: Rest) -> Result<Self, CallError> {
+    pub(super) async fn connect(transport: Transport, rest: Rest) -> Result<Self, CallError> {
         let (wire, state) = Wire::http1(transport);
         let handshake = http1::Builder::new().max_header_size(MAX_HEAD).handshake(TokioIo::new(wire));
         let (sender, driver) = handshake
@@ -78,12 +89,12 @@ impl Hyper1 {
     pub(super) async fn exchange(&mut self, exchange: Exchange<'_>, timings: &mut Timings) -> Result<Answer, Failure> {
         let request = exchange
             .request
-            .to_http1(exchange.endpoint)
+            .to_http1(exchange.endpoint, None)
             .map_err(|error| Failure::new(error, Reached::Unsent))?;
         let sent_at = Instant::now();
         self.wire.begin();
         exchange.marks.enter(Phase::FirstByte, exchange.limits.first_byte);
-        let response = self.head(request).await?;
+        let response = self.head(request, &mut None, |_cx| None).await?;
         let head_at = Instant::now();
         timings.first_byte = Some(head_at.duration_since(sent_at));
         let (parts, incoming) = response.into_parts();
@@ -105,48 +116,113 @@ impl Hyper1 {
         Ok(head.with_body(body, Instant::now()))
     }
 
-    async fn head(&mut self, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Failure> {
+    pub(super) async fn open(
+        &mut self,
+        exchange: Exchange<'_>,
+        upload: &mut Option<Upload>,
+        timings: &mut Timings,
+    ) -> Result<Begun, Failure> {
+        let watch = upload.as_ref().map(|upload| upload.watch().clone());
+        let request = exchange
+            .request
+            .to_http1(exchange.endpoint, upload.take())
+            .map_err(|error| Failure::new(error, Reached::Unsent))?;
+        let sent_at = Instant::now();
+        self.wire.begin();
+        exchange.marks.enter(Phase::FirstByte, exchange.limits.first_byte);
+        let mut seen = None;
+        let follow = |cx: &mut Context<'_>| {
+            watch
+                .as_ref()
+                .and_then(|watch| watch.follow(cx, exchange.marks, exchange.limits, &mut seen))
+        };
+        let response = self.head(request, upload, follow).await?;
+        let head_at = Instant::now();
+        timings.first_byte = Some(head_at.duration_since(sent_at));
+        let (parts, incoming) = response.into_parts();
+        let (head, length) = Head::read(parts, exchange).map_err(Failure::answered)?;
+        let reading = Hyper1Reading {
+            incoming,
+            counter: Counter::new(length, exchange.limits.max_body).map_err(Failure::answered)?,
+            has_body: head.has_body,
+            upload: watch,
+        };
+        Ok(head.begin(length, head_at, Reading::Http1(Box::new(Http1Reading::Hyper(reading)))))
+    }
+
+    pub(super) fn poll_piece(&mut self, reading: &mut Hyper1Reading, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        while reading.has_body {
+            match ready!(self.poll_next(&mut reading.incoming, cx)) {
+                Piece::Data(piece) if piece.is_empty() => {}
+                Piece::Data(piece) => return Poll::Ready(reading.counter.count(piece.len()).map(|()| Some(piece))),
+                Piece::End if !reading.counter.is_short() => break,
+                Piece::End | Piece::Broken => {
+                    let fault = reading.upload.as_ref().and_then(|watch| watch.take_fault());
+                    return Poll::Ready(Err(fault.unwrap_or_else(|| self.body_failed())));
+                }
+            }
+        }
+        // A request that is not sent to its end leaves nothing for another.
+        self.ended |= reading.upload.as_ref().is_some_and(|watch| watch.stage() != Stage::Over);
+        Poll::Ready(Ok(None))
+    }
+
+    /// `look` is asked at each poll whether there is a reason to give up.
+    async fn head(
+        &mut self,
+        request: http::Request<Outgoing>,
+        upload: &mut Option<Upload>,
+        mut look: impl FnMut(&mut Context<'_>) -> Option<CallError>,
+    ) -> Result<http::Response<Incoming>, Failure> {
         let (driver, ended) = (&mut self.driver, &mut self.ended);
         let mut answer = pin!(self.sender.try_send_request(request));
         let result = poll_fn(|cx| {
             drive(driver, ended, cx);
+            if let Some(fault) = look(cx) {
+                return Poll::Ready(Err(fault));
+            }
             match answer.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending if *ended => Poll::Ready(None),
+                Poll::Ready(result) => Poll::Ready(Ok(Some(result))),
+                Poll::Pending if *ended => Poll::Ready(Ok(None)),
                 Poll::Pending => Poll::Pending,
             }
         })
         .await;
         match result {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(error)) => Err(self.head_failed(Some(error))),
-            None => Err(self.head_failed(None)),
+            Ok(Some(Ok(response))) => Ok(response),
+            Ok(Some(Err(mut error))) => {
+                let message = error.take_message();
+                let was_handed_back = message.is_some();
+                *upload = message.and_then(|message| message.into_body().into_untouched());
+                Err(self.head_failed(Some(error.into_error()), was_handed_back))
+            }
+            Ok(None) => Err(self.head_failed(None, false)),
+            Err(fault) => Err(Failure::new(fault, Reached::Unanswered)),
         }
     }
 
     async fn piece(&mut self, body: &mut Incoming) -> Piece {
-        poll_fn(|cx| {
-            if let Poll::Ready(piece) = poll_piece(body, cx) {
-                return Poll::Ready(piece);
-            }
-            drive(&mut self.driver, &mut self.ended, cx);
-            match poll_piece(body, cx) {
-                Poll::Pending if self.ended => Poll::Ready(Piece::Broken),
-                polled => polled,
-            }
-        })
-        .await
+        poll_fn(|cx| self.poll_next(body, cx)).await
     }
 
-    fn head_failed(&self, error: Option<TrySendError<http::Request<Full<Bytes>>>>) -> Failure {
-        let was_handed_back = error.as_ref().is_some_and(|error| error.message().is_some());
+    fn poll_next(&mut self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Piece> {
+        if let Poll::Ready(piece) = poll_piece(body, cx) {
+            return Poll::Ready(piece);
+        }
+        drive(&mut self.driver, &mut self.ended, cx);
+        match poll_piece(body, cx) {
+            Poll::Pending if self.ended => Poll::Ready(Piece::Broken),
+            polled => polled,
+        }
+    }
+
+    fn head_failed(&self, cause: Option<hyper::Error>, was_handed_back: bool) -> Failure {
         let reached = match (self.wire.wrote(), self.wire.read()) {
             _ if was_handed_back => Reached::Unsent,
             (_, true) => Reached::Answered,
             (true, false) => Reached::Unanswered,
             (false, false) => Reached::Unsent,
         };
-        let cause = error.map(TrySendError::into_error);
         let (kind, detail) = match self.wire.end() {
             End::Flood => (Kind::Protocol, "the peer sent more than 16 interim answers"),
             _ if cause.as_ref().is_some_and(hyper::Error::is_parse) => (Kind::Protocol, "the answer's head is not HTTP/1.1 or too large"),

@@ -11,10 +11,12 @@ use tokio::time::Instant;
 
 use crate::{CallError, Deadline, Kind};
 
-/// Look-ups at once; a stalled resolver must not eat a thread per call.
+/// Look-ups at once unless said; a stalled resolver must not eat a thread per call.
 pub(super) const THREADS: usize = 4;
-/// Names that may wait for a thread.
-const QUEUE: usize = 256;
+/// The most that may be asked for.
+pub(super) const MOST_THREADS: usize = 64;
+/// Names that may wait for each thread.
+const QUEUE_EACH: usize = 64;
 /// Names remembered.
 pub(super) const NAMES: usize = 1024;
 /// Addresses kept of one answer; more would only make a failing connect longer.
@@ -33,10 +35,11 @@ pub(super) type Ask = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 pub(super) struct Lookups(Arc<Shared>);
 
 impl Lookups {
-    pub(super) fn new(ask: Box<Ask>) -> Self {
+    pub(super) fn new(threads: usize, ask: Box<Ask>) -> Self {
         Lookups(Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
+            threads,
             ask,
         }))
     }
@@ -75,6 +78,7 @@ struct Shared {
     state: Mutex<State>,
     /// Tells the threads of a new name or of the end.
     work: Condvar,
+    threads: usize,
     ask: Box<Ask>,
 }
 
@@ -133,7 +137,8 @@ impl Shared {
             state.make_room(now);
             state.names.insert(Arc::from(host), Entry::default());
         }
-        let full = state.queue.len() >= QUEUE;
+        let most = self.threads * QUEUE_EACH;
+        let full = state.queue.len() >= most;
         let (name, _) = state.names.get_key_value(host).expect("inserted above under the same lock");
         let name = name.clone();
         let entry = state.names.entry(name.clone()).or_default();
@@ -142,7 +147,7 @@ impl Shared {
         }
         if entry.asked.is_none() {
             if full {
-                let busy = || CallError::new(Kind::Limit, format!("{QUEUE} names wait to be looked up"));
+                let busy = || CallError::new(Kind::Limit, format!("{most} names wait to be looked up"));
                 return entry.stale(now).map(|addresses| Asking::Known(Ok(addresses))).ok_or_else(busy);
             }
             entry.asked = Some(now);
@@ -151,7 +156,7 @@ impl Shared {
         let (sender, receiver) = oneshot::channel();
         entry.waiting.retain(|waiter| !waiter.is_closed());
         entry.waiting.push(sender);
-        let wants_thread = state.idle < state.queue.len() && state.threads < THREADS;
+        let wants_thread = state.idle < state.queue.len() && state.threads < self.threads;
         if wants_thread {
             state.threads += 1;
             let shared = self.clone();

@@ -9,6 +9,7 @@ mod request;
 mod response;
 mod timings;
 mod pool;
+mod census;
 mod dialing;
 mod connection;
 mod http1;
@@ -18,7 +19,15 @@ mod rest;
 mod http2;
 mod wire;
 mod body;
+mod decoding;
+mod upload;
+mod watch;
+mod streamed;
+mod facts;
 mod dial;
+mod proxy;
+mod tunnel;
+mod guard;
 mod dns;
 mod lookups;
 mod tls;
@@ -27,13 +36,19 @@ pub use body::WireLimits;
 pub use dial::{Dial, DialLimits, Dialled, Io, Stream, TcpDial};
 pub use dns::Resolver;
 pub use endpoint::{BadEndpoint, Codec, Endpoint, HttpVersion, WireSettings};
+pub use facts::Facts;
+pub use guard::AddressGuard;
+pub use proxy::{BadProxy, Proxy};
 pub use request::{HeaderLines, Prototype, Request, Span};
 pub use response::Response;
+pub use streamed::StreamedResponse;
 pub use timings::Timings;
 pub use tls::{ClientCertificate, Roots, TlsSettings};
+pub use upload::{Upload, UploadClosed, UploadWriter};
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,13 +57,20 @@ use http::header;
 use tokio::time::Instant;
 
 use self::body::Coding;
+use self::census::Census;
 use self::connection::{Answer, Exchange};
+use self::facts::WireFacts;
 use self::pool::Pool;
 use self::response::Headers;
 use crate::{Background, CallError, Deadline, Marks};
 
 /// How often an exchange looks after the pools of all endpoints on its way.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Pools that one look takes in: about half a millisecond. The next look goes on where it ended.
+const SWEPT_AT_ONCE: usize = 4096;
+const GO_ON_AFTER: Duration = Duration::from_millis(20);
+/// Connections kept over all endpoints unless the builder says otherwise.
+const MAX_IDLE: usize = 4096;
 
 /// Connections to endpoints and the tasks behind them. Clones are the same client. It belongs to the runtime that it is
 /// used in: its connections are registered there, so a program with several runtimes has one client for each.
@@ -59,14 +81,19 @@ struct Inner {
     dial: Arc<dyn Dial>,
     background: Arc<Background>,
     pools: Mutex<Pools>,
+    census: Arc<Census>,
     /// Exchanges repeated because a kept connection had died.
     repeated: AtomicU64,
 }
 
 #[derive(Default)]
 struct Pools {
-    by_endpoint: HashMap<u64, Arc<Pool>>,
-    swept: Option<Instant>,
+    by_endpoint: BTreeMap<u64, Arc<Pool>>,
+    /// When to look after them again, and from where on.
+    sweep_at: Option<Instant>,
+    sweep_from: u64,
+    /// Not before this is it worth looking again for connections to close: most of them were in use.
+    let_go_at: Option<Instant>,
     closed: bool,
 }
 
@@ -94,6 +121,8 @@ impl Client {
         ClientBuilder {
             dial: None,
             resolver: None,
+            fixed: Vec::new(),
+            max_idle: MAX_IDLE,
         }
     }
 
@@ -147,14 +176,95 @@ impl Client {
             let is_reused = connection.is_reused();
             match connection.exchange(exchange, timings).await {
                 Ok(answer) => {
+                    let remote = connection.opened().remote;
                     pool.give_back(connection, answer.keep_alive, answer.ended_at);
-                    return decoded(answer, limits).await;
+                    let facts = WireFacts {
+                        remote,
+                        wire_bytes: answer.body.len() as u64,
+                        spoken: answer.spoken,
+                        undone: Coding::Identity,
+                        reused: is_reused,
+                    };
+                    return decoded(answer, facts, limits).await;
                 }
                 Err(failure) if is_reused && !is_second && failure.may_repeat(request) => {
                     is_second = true;
                     self.0.repeated.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+
+    /// Like [`exchange`](Client::exchange), but returns when the head of the answer is there; its body is asked for piece by piece. Cancelled,
+    /// repeated and bounded in the same way as far as the head.
+    ///
+    /// # Errors
+    /// As [`exchange`](Client::exchange); those of the body come with its pieces.
+    pub async fn open(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        limits: &WireLimits,
+        marks: &Marks,
+        timings: &mut Timings,
+    ) -> Result<StreamedResponse, CallError> {
+        self.open_from(endpoint, request, None, limits, marks, timings).await
+    }
+
+    /// The same for a request whose body comes piece by piece, in place of one of its own. It is never made again once a piece was taken.
+    ///
+    /// The wait for the answer begins when all is sent: until then a peer that takes nothing is given up after
+    /// [`body_idle`](WireLimits::body_idle), and the source may take its time. A peer that answers early gets the rest while the answer
+    /// is read; what is left when it ends is dropped, with the connection.
+    ///
+    /// # Errors
+    /// As [`open`](Client::open), and the source's own.
+    pub async fn open_with(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        upload: Upload,
+        limits: &WireLimits,
+        marks: &Marks,
+        timings: &mut Timings,
+    ) -> Result<StreamedResponse, CallError> {
+        self.open_from(endpoint, request, Some(upload), limits, marks, timings).await
+    }
+
+    async fn open_from(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+        mut upload: Option<Upload>,
+        limits: &WireLimits,
+        marks: &Marks,
+        timings: &mut Timings,
+    ) -> Result<StreamedResponse, CallError> {
+        let now = Instant::now();
+        let pool = self.pool(endpoint, now);
+        let exchange = Exchange {
+            endpoint,
+            request,
+            limits,
+            marks,
+            at: now,
+        };
+        let watch = upload.as_ref().map(|upload| upload.watch().clone());
+        let mut is_second = false;
+        loop {
+            let mut connection = pool.connection(is_second, now, marks, timings).await?;
+            let is_reused = connection.is_reused();
+            match connection.open(exchange, &mut upload, timings).await {
+                Ok(begun) => return Ok(StreamedResponse::new(begun, connection, pool, watch, limits, *timings)),
+                Err(failure) => {
+                    let is_whole = upload.is_some() == watch.is_some();
+                    if !(is_reused && !is_second && is_whole && failure.may_repeat(request)) {
+                        return Err(failure.error);
+                    }
+                    is_second = true;
+                    self.0.repeated.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -177,7 +287,7 @@ impl Client {
     /// Closes connections that have rested too long, and forgets endpoints that nobody has any more. Exchanges do this on
     /// their way about once a second; a client that may fall silent for long can have it done by whoever keeps the time.
     pub fn sweep(&self) {
-        self.0.sweep(Instant::now());
+        self.0.sweep(Instant::now(), usize::MAX);
     }
 
     /// Closes what is idle, refuses new exchanges, waits for the background scope until the deadline and then ends what is
@@ -186,7 +296,7 @@ impl Client {
         let pools: Vec<_> = {
             let mut pools = self.0.lock();
             pools.closed = true;
-            pools.by_endpoint.drain().map(|(_, pool)| pool).collect()
+            std::mem::take(&mut pools.by_endpoint).into_values().collect()
         };
         pools.iter().for_each(|pool| pool.close());
         self.0.background.drain(deadline).await
@@ -194,10 +304,16 @@ impl Client {
 
     fn pool(&self, endpoint: &Endpoint, now: Instant) -> Arc<Pool> {
         let mut pools = self.0.lock();
-        let is_due = pools.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY);
+        let is_due = pools.sweep_at.is_none_or(|at| at <= now);
+        let has_too_many = self.0.census.is_over() && pools.let_go_at.is_none_or(|at| at <= now);
         let pool = pools.by_endpoint.get(&endpoint.id()).cloned();
         let pool = pool.unwrap_or_else(|| {
-            let pool = Pool::new(endpoint.clone(), self.0.dial.clone(), Arc::downgrade(&self.0.background));
+            let pool = Pool::new(
+                endpoint.clone(),
+                self.0.dial.clone(),
+                Arc::downgrade(&self.0.background),
+                self.0.census.clone(),
+            );
             if pools.closed {
                 pool.close();
             } else {
@@ -207,7 +323,10 @@ impl Client {
         });
         drop(pools);
         if is_due {
-            self.0.sweep(now);
+            self.0.sweep(now, SWEPT_AT_ONCE);
+        }
+        if has_too_many {
+            self.0.let_go(now);
         }
         pool
     }
@@ -230,17 +349,44 @@ impl Inner {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sweep(&self, now: Instant) {
+    /// Looks after so many pools, those first that were looked after longest ago.
+    fn sweep(&self, now: Instant, most: usize) {
         let mut pools = self.lock();
-        pools.swept = Some(now);
-        let all: Vec<_> = pools.by_endpoint.iter().map(|(id, pool)| (*id, pool.clone())).collect();
+        let some: Vec<_> = pools
+            .by_endpoint
+            .range(pools.sweep_from..)
+            .take(most)
+            .map(|(id, pool)| (*id, pool.clone()))
+            .collect();
+        let goes_on = some.len() == most;
+        pools.sweep_from = some.last().filter(|_| goes_on).map_or(0, |(id, _)| id + 1);
+        pools.sweep_at = Some(now + if goes_on { GO_ON_AFTER } else { SWEEP_EVERY });
         drop(pools);
-        for (id, pool) in all {
+        for (id, pool) in some {
             pool.sweep(now);
-            if pool.is_orphan() {
-                self.lock().by_endpoint.remove(&id);
+            if pool.is_orphan() || pool.is_forgotten(now) {
+                let mut pools = self.lock();
+                // Handles are given out under this lock: one is the map's, one is here, and a third would be an exchange's.
+                if Arc::strong_count(&pool) == 2 || pool.is_orphan() {
+                    pools.by_endpoint.remove(&id);
+                }
             }
         }
+    }
+
+    /// Closes what has rested longest, over all endpoints, until no more is kept than should be.
+    fn let_go(&self, now: Instant) {
+        let pools: Vec<_> = self.lock().by_endpoint.values().cloned().collect();
+        let mut excess = self.census.excess();
+        let mut resting = Vec::new();
+        pools.iter().for_each(|pool| pool.resting(&mut resting));
+        if let Some(last) = excess.min(resting.len()).checked_sub(1) {
+            let by = *resting.select_nth_unstable(last).1;
+            for pool in pools {
+                excess -= pool.let_go(by, excess);
+            }
+        }
+        self.lock().let_go_at = self.census.is_over().then(|| now + GO_ON_AFTER);
     }
 }
 
@@ -248,6 +394,8 @@ impl Inner {
 pub struct ClientBuilder {
     dial: Option<Arc<dyn Dial>>,
     resolver: Option<Resolver>,
+    fixed: Vec<(String, u16, Vec<IpAddr>)>,
+    max_idle: usize,
 }
 
 impl ClientBuilder {
@@ -263,21 +411,39 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects to these addresses for one host and port, and looks nothing up. Without effect beside a [`dial`](Self::dial).
+    pub fn resolve(mut self, host: &str, port: u16, addresses: Vec<IpAddr>) -> Self {
+        self.fixed.push((host.to_string(), port, addresses));
+        self
+    }
+
+    /// Keeps at most so many connections over all endpoints, shared HTTP/2 connections included; 4,096 unless said. When there are more,
+    /// those go that have rested longest, at the start of the next exchange.
+    pub fn max_idle(mut self, connections: usize) -> Self {
+        self.max_idle = connections;
+        self
+    }
+
     /// Makes the client. Nothing is opened or started.
     pub fn build(self) -> Client {
-        let tcp = || Arc::new(TcpDial::new(self.resolver.unwrap_or_else(Resolver::system)));
+        let tcp = || {
+            let dial = TcpDial::new(self.resolver.unwrap_or_else(Resolver::system));
+            let fixed = self.fixed.into_iter();
+            Arc::new(fixed.fold(dial, |dial, (host, port, addresses)| dial.resolve(&host, port, addresses)))
+        };
         let dial = self.dial.unwrap_or_else(|| tcp());
         Client(Arc::new(Inner {
             dial,
             background: Arc::new(Background::new()),
             pools: Mutex::default(),
+            census: Arc::new(Census::new(self.max_idle)),
             repeated: AtomicU64::new(0),
         }))
     }
 }
 
 /// Decodes the body where it is coded, after the connection was given back.
-async fn decoded(answer: Answer, limits: &WireLimits) -> Result<Response, CallError> {
+async fn decoded(answer: Answer, mut facts: WireFacts, limits: &WireLimits) -> Result<Response, CallError> {
     let Answer {
         status,
         headers,
@@ -286,11 +452,12 @@ async fn decoded(answer: Answer, limits: &WireLimits) -> Result<Response, CallEr
         ..
     } = answer;
     if coding == Coding::Identity || body.is_empty() {
-        return Ok(Response::from_wire(status, headers, body));
+        return Ok(Response::from_wire(status, headers, body, facts));
     }
     let body = Box::pin(body::decode(body, coding, limits)).await.map_err(CallError::after_send)?;
     let mut headers = headers.into_map();
     headers.remove(header::CONTENT_ENCODING);
     headers.remove(header::CONTENT_LENGTH);
-    Ok(Response::from_wire(status, Headers::Map(headers), body))
+    facts.undone = coding;
+    Ok(Response::from_wire(status, Headers::Map(Box::new(headers)), body, facts))
 }

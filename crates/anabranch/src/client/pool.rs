@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::census::Census;
 use super::connection::{Connection, Opened};
 use super::dial::{Dial, DialLimits, Progress};
 use super::dialing::{Dialed, Dialing};
@@ -32,11 +33,15 @@ const MAX_HTTP2_CONNECTIONS: usize = 4;
 /// A dial ends by its own limits; this much later its task is ended from outside.
 const DIAL_SLACK: Duration = Duration::from_secs(1);
 
+/// What a pool knows of its peer is whether it speaks HTTP/2: worth one handshake to whoever comes back within a minute.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
 /// The connections of one endpoint.
 pub(super) struct Pool {
     endpoint: Endpoint,
     dial: Arc<dyn Dial>,
     background: Weak<Background>,
+    census: Arc<Census>,
     shelf: Mutex<Shelf>,
 }
 
@@ -49,6 +54,8 @@ struct Shelf {
     /// Dials under way.
     dialing: usize,
     speaks: Speaks,
+    /// When a sweep found it empty, if the sweeps since then did.
+    empty_since: Option<Instant>,
     closed: bool,
 }
 
@@ -75,7 +82,7 @@ struct Waiter {
 struct Discarded(Vec<Box<Http1>>, Vec<Http2>);
 
 impl Pool {
-    pub(super) fn new(endpoint: Endpoint, dial: Arc<dyn Dial>, background: Weak<Background>) -> Arc<Self> {
+    pub(super) fn new(endpoint: Endpoint, dial: Arc<dyn Dial>, background: Weak<Background>, census: Arc<Census>) -> Arc<Self> {
         let speaks = match (endpoint.settings().http, endpoint.tls()) {
             (HttpVersion::Http1, _) | (HttpVersion::Auto, None) => Speaks::Http1,
             (HttpVersion::Http2, _) => Speaks::Http2,
@@ -87,12 +94,14 @@ impl Pool {
             waiters: VecDeque::new(),
             dialing: 0,
             speaks,
+            empty_since: None,
             closed: false,
         };
         Arc::new(Pool {
             endpoint,
             dial,
             background,
+            census,
             shelf: Mutex::new(shelf),
         })
     }
@@ -111,7 +120,7 @@ impl Pool {
         if timings.reused {
             timings.pool = Some(now.elapsed());
         } else {
-            let Opened { dns, connect, tls } = connection.opened();
+            let Opened { dns, connect, tls, .. } = *connection.opened();
             (timings.dns, timings.connect, timings.tls) = (dns, connect, tls);
         }
         Ok(connection)
@@ -136,8 +145,39 @@ impl Pool {
 
     /// Lets go what has expired.
     pub(super) fn sweep(&self, now: Instant) {
-        let discarded = self.lock().sweep(now, self.endpoint.settings().max_lifetime);
+        let mut shelf = self.lock();
+        let discarded = self.expired(&mut shelf, now);
+        shelf.empty_since = shelf.is_empty().then(|| shelf.empty_since.unwrap_or(now));
+        drop(shelf);
         drop(discarded);
+    }
+
+    /// Whether it has been of no use to anybody for so long that what it learned of its peer is not worth keeping.
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        let shelf = self.lock();
+        shelf.is_empty() && shelf.empty_since.is_some_and(|since| now.duration_since(since) >= FORGOTTEN_AFTER)
+    }
+
+    /// Since when its connections rest, those that do.
+    pub(super) fn resting(&self, since: &mut Vec<Instant>) {
+        let shelf = self.lock();
+        since.extend(shelf.idle.iter().map(|connection| connection.rests_since()));
+        since.extend(shelf.shared.iter().filter_map(Http2::rests_since));
+    }
+
+    /// Lets go up to so many that came to rest by then; returns how many.
+    pub(super) fn let_go(&self, by: Instant, most: usize) -> usize {
+        let mut discarded = Discarded::default();
+        let mut shelf = self.lock();
+        while discarded.0.len() < most && shelf.idle.front().is_some_and(|connection| connection.rests_since() <= by) {
+            discarded.0.extend(shelf.idle.pop_front());
+        }
+        let left = most - discarded.0.len();
+        let is_old = |shared: &mut Http2| shared.rests_since().is_some_and(|since| since <= by);
+        discarded.1.extend(shelf.shared.extract_if(.., is_old).take(left));
+        drop(shelf);
+        self.census.remove(discarded.len());
+        discarded.len()
     }
 
     /// Whether nobody but the pool knows its endpoint any more.
@@ -150,6 +190,7 @@ impl Pool {
         let mut shelf = self.lock();
         shelf.closed = true;
         let discarded = Discarded(shelf.idle.drain(..).collect(), std::mem::take(&mut shelf.shared));
+        self.census.remove(discarded.len());
         let waiters = std::mem::take(&mut shelf.waiters);
         drop(shelf);
         drop(discarded);
@@ -168,11 +209,20 @@ impl Pool {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes out what has expired, and counts it.
+    fn expired(&self, shelf: &mut Shelf, now: Instant) -> Discarded {
+        let discarded = shelf.sweep(now, self.endpoint.settings().max_lifetime);
+        if discarded.len() > 0 {
+            self.census.remove(discarded.len());
+        }
+        discarded
+    }
+
     fn take(&self, fresh: bool, now: Instant) -> Option<Connection> {
         let max_lifetime = self.endpoint.settings().max_lifetime;
         loop {
             let mut shelf = self.lock();
-            let discarded = shelf.sweep(now, max_lifetime);
+            let discarded = self.expired(&mut shelf, now);
             if let Some(stream) = shelf.shared.iter().find_map(|shared| shared.try_stream(now, max_lifetime)) {
                 return Some(Connection::Http2(stream));
             }
@@ -180,6 +230,7 @@ impl Pool {
             drop(shelf);
             drop(discarded);
             let mut connection = idle?;
+            self.census.remove(1);
             // One that expires by its own peer's word may lie above others that do not.
             if connection.rests_until() > now && connection.is_alive() {
                 return Some(Connection::Http1(connection));
@@ -232,12 +283,13 @@ impl Pool {
         loop {
             let mut shelf = self.lock();
             let Some(waiter) = shelf.next_waiter() else {
-                let mut discarded = shelf.sweep(now, settings.max_lifetime);
+                let mut discarded = self.expired(&mut shelf, now);
                 if shelf.closed || settings.pool_idle == 0 {
                     discarded.0.push(connection);
                 } else {
-                    if shelf.idle.len() >= settings.pool_idle {
-                        discarded.0.extend(shelf.idle.pop_front());
+                    match shelf.idle.len() >= settings.pool_idle {
+                        true => discarded.0.extend(shelf.idle.pop_front()),
+                        false => self.census.add(1),
                     }
                     shelf.idle.push_back(connection);
                 }
@@ -337,6 +389,7 @@ impl Pool {
                     Some(connection)
                 } else {
                     shelf.shared.push(connection);
+                    self.census.add(1);
                     None
                 };
                 drop(shelf);
@@ -388,6 +441,10 @@ impl Shelf {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.shared.is_empty() && self.waiters.is_empty() && self.dialing == 0
+    }
+
     /// Takes out what has expired. The idle are in the order in which they came to rest, so the look ends at the first that
     /// has not; a connection with a shorter time of its own behind it is found when it is taken.
     fn sweep(&mut self, now: Instant, max_lifetime: Duration) -> Discarded {
@@ -401,6 +458,19 @@ impl Shelf {
                 .extend(self.shared.extract_if(.., |shared| shared.is_over(now, max_lifetime)));
         }
         discarded
+    }
+}
+
+impl Discarded {
+    fn len(&self) -> usize {
+        self.0.len() + self.1.len()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let shelf = self.shelf.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.census.remove(shelf.idle.len() + shelf.shared.len());
     }
 }
 

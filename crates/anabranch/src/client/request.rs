@@ -12,6 +12,8 @@ use http::Method;
 use http_body_util::Full;
 
 use super::endpoint::Endpoint;
+use super::proxy::Proxy;
+use super::upload::{Outgoing, Upload};
 use crate::{CallError, Kind};
 
 /// Headers that many requests share, kept in the two forms that wires want.
@@ -221,12 +223,31 @@ impl Request {
 
     /// Writes the head as HTTP/1.1 has it, without a map in between.
     pub(super) fn write_http1(&self, endpoint: &Endpoint, out: &mut Vec<u8>) {
+        self.write_lines(endpoint, out);
+        if !self.body.is_empty() || self.expects_body() {
+            write_line(out, "content-length", self.body.len().to_string().as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The same for a body that comes piece by piece.
+    pub(super) fn write_http1_before(&self, upload: &Upload, endpoint: &Endpoint, out: &mut Vec<u8>) {
+        self.write_lines(endpoint, out);
+        match upload.length() {
+            Some(length) => write_line(out, "content-length", length.to_string().as_bytes()),
+            None => write_line(out, "transfer-encoding", b"chunked"),
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// All of the head but what frames the body.
+    fn write_lines(&self, endpoint: &Endpoint, out: &mut Vec<u8>) {
         out.extend_from_slice(self.method().as_str().as_bytes());
         out.push(b' ');
-        out.extend_from_slice(endpoint.base().as_bytes());
+        out.extend_from_slice(endpoint.target().as_bytes());
         out.extend_from_slice(self.path.as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        write_line(out, "host", endpoint.host_header().as_bytes());
+        out.extend_from_slice(endpoint.opening());
         let replaces_type = self.content_type.is_some() && self.prototype.lines.has(&header::CONTENT_TYPE);
         if replaces_type {
             let others = self.prototype.lines.list.iter().filter(|(name, _)| *name != header::CONTENT_TYPE);
@@ -246,32 +267,38 @@ impl Request {
         if let Some(content_type) = &self.content_type {
             write_line(out, "content-type", content_type.as_bytes());
         }
-        if !self.body.is_empty() || self.expects_body() {
-            write_line(out, "content-length", self.body.len().to_string().as_bytes());
-        }
-        out.extend_from_slice(b"\r\n");
     }
 
-    /// The request as hyper's HTTP/1.1 sends it: origin form and a `Host`.
-    pub(super) fn to_http1(&self, endpoint: &Endpoint) -> Result<http::Request<Full<Bytes>>, CallError> {
+    /// The request as hyper's HTTP/1.1 sends it: origin form, or absolute form for a proxy, and a `Host`.
+    pub(super) fn to_http1(&self, endpoint: &Endpoint, upload: Option<Upload>) -> Result<http::Request<Outgoing>, CallError> {
         let mut headers = HeaderMap::with_capacity(self.header_count().max(HEADERS_OF_AN_ANSWER));
         headers.insert(header::HOST, endpoint.host_header().clone());
-        self.fill(&mut headers);
-        Ok(self.assemble(endpoint.origin_form(&self.path)?, headers))
+        if let Some(authorization) = endpoint.absolute_form_reader().and_then(Proxy::authorization) {
+            let mut authorization = HeaderValue::try_from(authorization)
+                .map_err(|error| CallError::new(Kind::Value, "the proxy's user or password cannot be sent").caused_by(error))?;
+            authorization.set_sensitive(true);
+            headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        }
+        self.fill(&mut headers, upload.is_some());
+        // hyper would send none where it does not expect one.
+        if upload.as_ref().is_some_and(|upload| upload.length().is_none()) {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Ok(self.assemble(endpoint.request_target(&self.path)?, headers, upload))
     }
 
     /// The request as HTTP/2 sends it: scheme and authority stand in the URI, and there is no `Host`.
-    pub(super) fn to_http2(&self, endpoint: &Endpoint) -> Result<http::Request<Full<Bytes>>, CallError> {
+    pub(super) fn to_http2(&self, endpoint: &Endpoint, upload: Option<Upload>) -> Result<http::Request<Outgoing>, CallError> {
         let mut headers = HeaderMap::with_capacity(self.header_count());
-        self.fill(&mut headers);
-        Ok(self.assemble(endpoint.absolute_form(&self.path)?, headers))
+        self.fill(&mut headers, upload.is_some());
+        Ok(self.assemble(endpoint.absolute_form(&self.path)?, headers, upload))
     }
 
     fn header_count(&self) -> usize {
         self.prototype.lines.list.len() + self.shared.as_ref().map_or(0, |shared| shared.list.len()) + self.headers.len() + 4
     }
 
-    fn fill(&self, headers: &mut HeaderMap) {
+    fn fill(&self, headers: &mut HeaderMap, has_upload: bool) {
         let shared = self.shared.iter().flat_map(|shared| &shared.list);
         for (name, value) in self.prototype.lines.list.iter().chain(shared) {
             headers.append(name.clone(), value.clone());
@@ -286,7 +313,7 @@ impl Request {
             headers.insert(header::CONTENT_TYPE, content_type.clone());
         }
         // hyper writes the length of a body that is there. An empty one it would leave out, and some servers then wait for it.
-        if self.expects_body() && self.body.is_empty() {
+        if self.expects_body() && self.body.is_empty() && !has_upload {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
     }
@@ -296,8 +323,12 @@ impl Request {
         matches!(*self.method(), Method::POST | Method::PUT | Method::PATCH)
     }
 
-    fn assemble(&self, uri: http::Uri, headers: HeaderMap) -> http::Request<Full<Bytes>> {
-        let mut request = http::Request::new(Full::new(self.body.clone()));
+    fn assemble(&self, uri: http::Uri, headers: HeaderMap, upload: Option<Upload>) -> http::Request<Outgoing> {
+        let body = match upload {
+            None => Outgoing::Whole(Full::new(self.body.clone())),
+            Some(upload) => Outgoing::Upload(Box::new(upload)),
+        };
+        let mut request = http::Request::new(body);
         *request.method_mut() = self.method().clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -321,13 +352,14 @@ fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 fn refuse_framing(name: &HeaderName) -> Result<(), CallError> {
     /// Framing and hop-by-hop fields (RFC 9110 sections 6.4 to 7.8, RFC 9113 section 8.2.2), and `Expect`, which changes the exchange.
-    const REFUSED: [&str; 11] = [
+    const REFUSED: [&str; 12] = [
         "host",
         "content-length",
         "transfer-encoding",
         "connection",
         "keep-alive",
         "proxy-connection",
+        "proxy-authorization",
         "te",
         "trailer",
         "upgrade",
@@ -392,7 +424,7 @@ mod tests {
         let request = request
             .header(HeaderName::from_static("x-id"), HeaderValue::from_static("7"))
             .unwrap();
-        let wire = request.to_http1(&endpoint("http://shop.svc:8000/base/")).unwrap();
+        let wire = request.to_http1(&endpoint("http://shop.svc:8000/base/"), None).unwrap();
         assert_eq!(wire.uri(), "/base/users?x=1");
         let headers: Vec<_> = wire
             .headers()
@@ -407,7 +439,10 @@ mod tests {
 
     #[test]
     fn http2_has_an_authority_in_place_of_a_host() {
-        let wire = Request::get("/users").unwrap().to_http2(&endpoint("http://shop.svc")).unwrap();
+        let wire = Request::get("/users")
+            .unwrap()
+            .to_http2(&endpoint("http://shop.svc"), None)
+            .unwrap();
         assert_eq!(wire.uri(), "http://shop.svc/users");
         assert!(wire.headers().is_empty());
     }

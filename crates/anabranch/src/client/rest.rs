@@ -13,6 +13,8 @@ pub(super) struct Rest {
     /// What opening it took.
     pub(super) opened: Opened,
     born: Instant,
+    /// When it came to rest.
+    pub(super) since: Instant,
     /// Past this the peer may close it at any moment. Set when it comes to rest.
     pub(super) until: Instant,
     /// Whether it served an exchange before.
@@ -26,6 +28,7 @@ impl Rest {
         Rest {
             opened,
             born: now,
+            since: now,
             until: after(now, settings.idle_timeout.min(settings.max_lifetime)),
             is_reused: false,
         }
@@ -36,6 +39,7 @@ impl Rest {
     pub(super) fn begin(&mut self, keep_alive: Option<Duration>, settings: &WireSettings, now: Instant) -> bool {
         let idle = keep_alive.map_or(settings.idle_timeout, |timeout| timeout.saturating_sub(Duration::from_secs(1)));
         self.until = after(now, idle).min(after(self.born, settings.max_lifetime));
+        self.since = now;
         self.is_reused = true;
         self.until > now
     }

@@ -1,16 +1,18 @@
 //! TLS to endpoints: what peers are trusted, who we are, and one shared rustls configuration for equal settings.
 //!
-//! The provider is aws-lc-rs, named explicitly so that no other crate's choice of a process default matters. Verification
-//! cannot be turned off here.
+//! The provider is aws-lc-rs, named explicitly so that no other crate's choice of a process default matters. Peers are verified, unless
+//! somebody asks in so many words that they are not.
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::ClientConfig;
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
@@ -52,6 +54,9 @@ pub struct TlsSettings {
     pub client_certificate: Option<ClientCertificate>,
     /// The name that the peer's certificate must have, and that is sent as SNI; the URL's host unless said.
     pub server_name: Option<String>,
+    /// Speaks to whoever answers, with any certificate, of anybody, expired or not: everybody between here and there can read and change
+    /// all that is sent. For a look at a broken peer, by somebody who typed that they want it; never from a config.
+    pub dangerously_accept_any_certificate: bool,
 }
 
 /// TLS for one endpoint.
@@ -110,13 +115,18 @@ pub(super) fn is_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
-type ConfigKey = (Roots, Option<ClientCertificate>, HttpVersion);
+type ConfigKey = (Roots, Option<ClientCertificate>, bool, HttpVersion);
 
 /// Equal settings share one configuration: reading the system's roots takes tens of milliseconds, and sessions resume only
 /// within one configuration.
 fn shared_config(settings: &TlsSettings, http: HttpVersion) -> Result<Arc<ClientConfig>, String> {
     static CONFIGS: Mutex<Vec<(ConfigKey, Weak<ClientConfig>)>> = Mutex::new(Vec::new());
-    let key = (settings.roots.clone(), settings.client_certificate.clone(), http);
+    let key = (
+        settings.roots.clone(),
+        settings.client_certificate.clone(),
+        settings.dangerously_accept_any_certificate,
+        http,
+    );
     let mut configs = CONFIGS.lock().unwrap_or_else(PoisonError::into_inner);
     configs.retain(|(_, config)| config.strong_count() > 0);
     if let Some(config) = configs
@@ -133,13 +143,16 @@ fn shared_config(settings: &TlsSettings, http: HttpVersion) -> Result<Arc<Client
 
 fn config(settings: &TlsSettings, http: HttpVersion) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let builder = builder.with_root_certificates(match &settings.roots {
-        Roots::Os => os_roots(),
-        Roots::Pem(pem) => Arc::new(pem_roots(pem)?),
-    });
+    let builder = match (settings.dangerously_accept_any_certificate, &settings.roots) {
+        (true, _) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptsAnything(provider))),
+        (false, Roots::Os) => builder.with_root_certificates(os_roots()),
+        (false, Roots::Pem(pem)) => builder.with_root_certificates(pem_roots(pem)?),
+    };
     let mut config = match &settings.client_certificate {
         None => builder.with_no_client_auth(),
         Some(certificate) => {
@@ -156,6 +169,45 @@ fn config(settings: &TlsSettings, http: HttpVersion) -> Result<ClientConfig, Str
         HttpVersion::Http2 => vec![b"h2".to_vec()],
     };
     Ok(config)
+}
+
+/// Takes every certificate for good. Signatures of the handshake are still checked: whoever answers has the certificate's key.
+#[derive(Debug)]
+struct AcceptsAnything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptsAnything {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _between: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn os_roots() -> Arc<RootCertStore> {

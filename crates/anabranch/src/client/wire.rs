@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
@@ -97,9 +98,18 @@ pub(super) struct WireState {
     wrote: AtomicBool,
     read: AtomicBool,
     end: AtomicU8,
+    is_cut: AtomicBool,
+    /// Who reads from an HTTP/2 connection.
+    reader: AtomicWaker,
 }
 
 impl WireState {
+    /// Ends an HTTP/2 connection, whatever is still on it.
+    pub(super) fn cut(&self) {
+        self.is_cut.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
     /// Begins an exchange: nothing was sent or received of it yet.
     pub(super) fn begin(&self) {
         self.exchange.fetch_add(1, Ordering::Relaxed);
@@ -216,6 +226,12 @@ const SETTINGS: u8 = 4;
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
+        if matches!(wire.watch, Watch::Preface(_)) {
+            wire.state.reader.register(cx.waker());
+            if wire.state.is_cut.load(Ordering::Acquire) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut wire.transport).poll_read(cx, buf));
         if let Err(error) = read {

@@ -239,10 +239,15 @@ impl<V> Cache<V> {
     /// Removes all answers whose label starts with this, all of them for the empty one, and says how many. All remembered failures
     /// go too, and answers that are on their way are not kept. Goes through the whole table: for people, not for every request.
     pub fn purge(&self, label_prefix: &str) -> usize {
+        self.purge_where(|label| label.starts_with(label_prefix))
+    }
+
+    /// The same for all answers whose label is chosen.
+    pub fn purge_where(&self, is_chosen: impl Fn(&str) -> bool) -> usize {
         self.0.purges.fetch_add(1, SeqCst);
         let removed = Cell::new(0);
         self.0.answers.retain(|_key, entry| {
-            let stays = !entry.label.starts_with(label_prefix);
+            let stays = !is_chosen(&entry.label);
             removed.set(removed.get() + usize::from(!stays));
             stays
         });

@@ -37,6 +37,9 @@ pub struct Asking<'a> {
     pub failure: Duration,
     /// The caller's deadline.
     pub deadline: Deadline,
+    /// Whether the source is asked by this caller itself: nobody joins it, it joins nobody, and dropping it ends the asking. For
+    /// answers that are known to be for nobody else, which equal calls would only wait for.
+    pub alone: bool,
 }
 
 /// How a call over a [`Store`] ended.
@@ -112,6 +115,13 @@ impl<V: Clone + Send + Sync + 'static> Store<V> {
             return Stored::failed(error, old, How::Hit);
         }
         let flight = self.flight(key, asking.failure, old.clone(), fetch);
+        if asking.alone {
+            return match asking.deadline.bound(flight()).await {
+                Ok(Ok(held)) => Stored::ok(&held, How::Miss),
+                Ok(Err(error)) => Stored::failed(error, old, How::Miss),
+                Err(_elapsed) => Stored::failed(too_late(), old, How::Miss),
+            };
+        }
         let joined = self.flights.join(key, asking.background, asking.flight_limit, flight);
         match asking.deadline.bound(joined).await {
             Ok(Landed { settled, role }) => {
@@ -121,7 +131,7 @@ impl<V: Clone + Send + Sync + 'static> Store<V> {
                     Err(error) => Stored::failed(error, old, how),
                 }
             }
-            Err(_elapsed) => Stored::failed(CallError::new(Kind::Timeout, "no answer before the deadline"), old, How::Miss),
+            Err(_elapsed) => Stored::failed(too_late(), old, How::Miss),
         }
     }
 
@@ -158,6 +168,10 @@ impl<V: Clone + Send + Sync + 'static> Store<V> {
             })
         }
     }
+}
+
+fn too_late() -> CallError {
+    CallError::new(Kind::Timeout, "no answer before the deadline")
 }
 
 fn result_of<V>(settled: Settled<Result<V, CallError>>) -> Result<V, CallError> {

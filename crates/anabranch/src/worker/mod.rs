@@ -143,7 +143,21 @@ impl Workers {
 
     /// Starts all processes that are not there yet, tended by this client, without waiting for them: so that the first jobs need not.
     pub fn start(&self, client: &Client) {
-        while self.tend(client, true) == Some(true) {}
+        self.start_some(client, usize::MAX);
+    }
+
+    /// The same for this many of them at the most, so that several clients can share the tending.
+    pub fn start_some(&self, client: &Client, most: usize) {
+        for _ in 0..most {
+            if self.tend(client, true) != Some(true) {
+                return;
+            }
+        }
+    }
+
+    /// Processes that there may be.
+    pub fn count(&self) -> usize {
+        self.0.pool.limits.count
     }
 
     /// Does one job: `input` is one JSON value, the answer another.
@@ -201,6 +215,12 @@ impl Workers {
     /// Refuses jobs from now on, also those that wait, and ends the processes, each after its job.
     pub fn close(&self) {
         self.0.pool.close();
+    }
+
+    /// Kills all processes at once, for a program that is about to end without waiting for anything: what it leaves behind nobody
+    /// would end. Others take their places where there is somebody to start them; [`close`](Workers::close) first.
+    pub fn kill(&self) {
+        self.0.pool.kill();
     }
 
     async fn ask(

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 pub(super) use seat::{Job, Seat};
 
 use super::log::{Listener, WorkerNote};
-use super::process::Recipe;
+use super::process::{self, Recipe};
 use super::{WorkerCounts, WorkerSettings};
 use crate::CallError;
 
@@ -71,6 +71,8 @@ struct SeatState {
     /// Whether that client wants its task to end.
     is_released: bool,
     doing: Doing,
+    /// The number of its process, as long as that has not been reaped.
+    process: Option<u32>,
 }
 
 /// What a seat is at.
@@ -150,8 +152,9 @@ impl Pool {
         {
             return Err(Refusal::Outage(error.retry_in(wait.saturating_duration_since(Instant::now()))));
         }
-        // Free seats take from the queue, so it may be longer than the queue of those who have to wait.
-        if state.waiting.len() >= self.limits.queue.saturating_add(state.free()) {
+        // Seats that are free, or for which a process will be started, take from the queue, so it may be longer than the queue of those
+        // who have to wait.
+        if state.waiting.len() >= self.limits.queue.saturating_add(state.free()).saturating_add(state.vacant()) {
             state.totals.refused += 1;
             return Err(Refusal::Full);
         }
@@ -177,6 +180,7 @@ impl Pool {
             owner,
             is_released: false,
             doing: Doing::Free,
+            process: None,
         });
         Some(Seat {
             pool: self.clone(),
@@ -209,6 +213,12 @@ impl Pool {
         drop(state);
         drop(turned_away);
         self.tell_all();
+    }
+
+    /// Kills all processes, with what they started.
+    pub(super) fn kill(&self) {
+        let state = self.lock();
+        state.seats.iter().flatten().filter_map(|seat| seat.process).for_each(process::kill);
     }
 
     /// Ends the tasks of one client, each after its job.
@@ -268,6 +278,11 @@ impl State {
             .flatten()
             .filter(|seat| matches!(seat.doing, Doing::Free) && !seat.is_released)
             .count()
+    }
+
+    /// How many seats have no task yet.
+    fn vacant(&self) -> usize {
+        self.seats.iter().filter(|seat| seat.is_none()).count()
     }
 
     /// Where every seat rests after its process failed: until when, and how the process failed that is replaced next.

@@ -170,6 +170,13 @@ impl Drop for Process {
     }
 }
 
+/// Kills a process that has not been reaped, and its group.
+pub(super) fn kill(number: u32) {
+    if let Some(number) = Pid::from_raw(number.cast_signed()) {
+        let _nobody_left = kill_process_group(number, Signal::KILL);
+    }
+}
+
 /// How a process ended, as a fragment.
 pub(super) fn describe(status: Option<ExitStatus>) -> String {
     use std::os::unix::process::ExitStatusExt;

@@ -27,7 +27,10 @@ pub(super) async fn tend(seat: Seat) {
             Ok((process, pipes)) => {
                 seat.pool.count(|counts| counts.started += 1);
                 seat.pool.tell(&WorkerNote::Started { process: process.number() });
-                match life::live(&seat, process, pipes).await {
+                seat.holds(Some(process.number()));
+                let end = life::live(&seat, process, pipes).await;
+                seat.holds(None);
+                match end {
                     End::Stopped => return,
                     End::Worn => {
                         short_lives = 0;

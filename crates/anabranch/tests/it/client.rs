@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anabranch::client::{Codec, Dial, DialLimits, Dialled, Endpoint, Prototype, Stream, Timings, WireLimits, WireSettings};
+use anabranch::client::{ClientBuilder, Codec, Dial, DialLimits, Dialled, Endpoint, Prototype, Stream, Timings, WireLimits, WireSettings};
 use anabranch::{CallError, Client, Deadline, Kind, Marks, Phase, Request, Response};
 use http::{HeaderName, HeaderValue, Method};
 use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -61,6 +61,10 @@ impl Dial for MemoryDial {
 impl Network {
     /// The n-th dial takes the n-th of these, the last for all that follow; longer than the connect timeout is a failure then.
     pub(crate) fn new(takes: &[Duration]) -> Self {
+        Network::with_builder(takes, |builder| builder)
+    }
+
+    pub(crate) fn with_builder(takes: &[Duration], change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
         let (sender, arrivals) = mpsc::channel(64);
         let dial = MemoryDial {
             arrivals: sender,
@@ -68,7 +72,7 @@ impl Network {
             dialled: Default::default(),
         };
         Network {
-            client: Client::builder().dial(Arc::new(dial)).build(),
+            client: change(Client::builder().dial(Arc::new(dial))).build(),
             arrivals,
         }
     }
@@ -78,13 +82,13 @@ impl Network {
     }
 
     /// Nothing more has been dialled.
-    fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         self.arrivals.try_recv().is_err()
     }
 }
 
 /// Runs a test with each codec, each time on a clock of its own that stands still.
-fn check(test: impl AsyncFn(Codec)) {
+pub(crate) fn check(test: impl AsyncFn(Codec)) {
     check_in(tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true), test);
 }
 
@@ -96,11 +100,11 @@ pub(crate) fn check_in(runtime: &mut tokio::runtime::Builder, test: impl AsyncFn
     }
 }
 
-fn endpoint(codec: Codec) -> Endpoint {
+pub(crate) fn endpoint(codec: Codec) -> Endpoint {
     endpoint_with(codec, |_| {})
 }
 
-fn endpoint_with(codec: Codec, change: impl FnOnce(&mut WireSettings)) -> Endpoint {
+pub(crate) fn endpoint_with(codec: Codec, change: impl FnOnce(&mut WireSettings)) -> Endpoint {
     let mut settings = WireSettings {
         codec,
         ..WireSettings::default()
@@ -133,7 +137,7 @@ fn post() -> Request {
 }
 
 /// Reads a head; `None` if the client closed the connection.
-async fn read_head(stream: &mut DuplexStream) -> Option<String> {
+pub(crate) async fn read_head(stream: &mut DuplexStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -145,13 +149,13 @@ async fn read_head(stream: &mut DuplexStream) -> Option<String> {
 }
 
 /// Serves one answer per request on a connection, until it closes.
-async fn serve(mut stream: DuplexStream, answer: &'static str) {
+pub(crate) async fn serve(mut stream: DuplexStream, answer: &'static str) {
     while read_head(&mut stream).await.is_some() {
         stream.write_all(answer.as_bytes()).await.unwrap();
     }
 }
 
-const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+pub(crate) const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 /// What a GET ends with when the peer answers with these bytes and then closes.
 async fn against(answer: impl Into<Vec<u8>>) -> Result<Response, CallError> {
@@ -162,7 +166,7 @@ async fn against(answer: impl Into<Vec<u8>>) -> Result<Response, CallError> {
 async fn against_with(answer: impl Into<Vec<u8>>, limits: WireLimits) -> Result<Response, CallError> {
     let answer = answer.into();
     let ours = against_codec(Codec::Own, answer.clone(), limits).await;
-    let reference = against_codec(Codec::Hyper, answer, limits).await;
+    let reference = against_codec(Codec::Hyper, answer.clone(), limits).await;
     match (&ours, &reference) {
         (Ok(ours), Ok(reference)) => {
             assert_eq!((ours.status(), ours.body()), (reference.status(), reference.body()));
@@ -174,7 +178,34 @@ async fn against_with(answer: impl Into<Vec<u8>>, limits: WireLimits) -> Result<
         }
         _ => panic!("ours: {ours:?}, hyper's: {reference:?}"),
     }
+    for codec in [Codec::Own, Codec::Hyper] {
+        let streamed = streamed(codec, answer.clone(), limits).await;
+        match (&ours, &streamed) {
+            (Ok(ours), Ok((status, body))) => assert_eq!((ours.status(), &ours.body()[..]), (*status, &body[..]), "{codec:?}"),
+            (Err(ours), Err(streamed)) => {
+                let facts = |error: &CallError| (error.kind(), error.phase(), error.was_sent(), error.is_retryable());
+                assert_eq!(facts(ours), facts(streamed), "{codec:?}: {ours} {streamed}");
+            }
+            _ => panic!("whole: {ours:?}, streamed by {codec:?}: {streamed:?}"),
+        }
+    }
     ours
+}
+
+/// The same asked for piece by piece, to its end.
+async fn streamed(codec: Codec, answer: Vec<u8>, limits: WireLimits) -> Result<(u16, Vec<u8>), CallError> {
+    let mut network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint(codec));
+    tokio::spawn(async move {
+        let mut stream = network.accept().await;
+        read_head(&mut stream).await;
+        let _closed = stream.write_all(&answer).await;
+        let _flushed = stream.shutdown().await;
+    });
+    let answer = crate::client_streams::open(&client, &endpoint, &limits).await?;
+    let mut answer = answer.decoded(limits.max_body)?;
+    let body = crate::client_streams::rest(&mut answer).await?;
+    Ok((answer.status(), body))
 }
 
 async fn against_codec(codec: Codec, answer: Vec<u8>, limits: WireLimits) -> Result<Response, CallError> {

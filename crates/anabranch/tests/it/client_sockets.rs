@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::client::{check_in, get, ms, send};
 
 /// Runs a test with each codec.
-fn check(test: impl AsyncFn(Codec)) {
+pub(crate) fn check(test: impl AsyncFn(Codec)) {
     check_in(tokio::runtime::Builder::new_current_thread().enable_all(), test);
 }
 
@@ -26,13 +26,13 @@ fn local() -> Client {
         .build()
 }
 
-fn endpoint(url: String, change: impl FnOnce(&mut WireSettings)) -> Endpoint {
+pub(crate) fn endpoint(url: String, change: impl FnOnce(&mut WireSettings)) -> Endpoint {
     let mut settings = WireSettings::default();
     change(&mut settings);
     Endpoint::new(&url, settings).unwrap()
 }
 
-async fn listener() -> (TcpListener, u16) {
+pub(crate) async fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
@@ -126,16 +126,16 @@ fn a_request_over_tcp_tells_its_phases() {
 // TLS
 
 /// A certificate authority and what it signs.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> Vec<u8> {
+    pub(crate) fn pem(&self) -> Vec<u8> {
         self.0.pem().into_bytes()
     }
 
@@ -149,7 +149,7 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap(), key)
     }
 
-    fn acceptor(&self, name: &str, is_expired: bool, alpn: &[&str], clients: Option<&Authority>) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self, name: &str, is_expired: bool, alpn: &[&str], clients: Option<&Authority>) -> TlsAcceptor {
         let (certificate, key) = self.sign(name, is_expired);
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -175,7 +175,7 @@ impl Authority {
 }
 
 /// Asks a TLS peer that serves HTTP/1.1 once, if the handshake succeeds.
-async fn ask(codec: Codec, acceptor: TlsAcceptor, settings: TlsSettings) -> Result<Response, CallError> {
+pub(crate) async fn ask(codec: Codec, acceptor: TlsAcceptor, settings: TlsSettings) -> Result<Response, CallError> {
     let (listener, port) = listener().await;
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();

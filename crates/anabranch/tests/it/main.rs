@@ -17,6 +17,13 @@ mod worker;
 mod client;
 mod corpus;
 mod client_http2;
+mod client_streams;
+mod client_streams_http2;
+mod client_uploads;
+mod open;
+mod client_proxies;
+mod client_guard;
+mod client_many;
 mod client_sockets;
 #[cfg(feature = "postgres")]
 mod postgres;

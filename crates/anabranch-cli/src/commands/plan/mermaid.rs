@@ -36,6 +36,11 @@ fn one(plan: &Plan, route: &RoutePlan, number: usize) -> String {
         let _ = writeln!(chart, "    {}[\"{}\"]", id(index), shown.join("<br/>"));
     }
     let _ = writeln!(chart, "    r{number}reply([reply])");
+    if let Some(proxy) = &route.proxy {
+        let source = quoted(&plan.sources[proxy.request.source].name);
+        let _ = writeln!(chart, "    r{number}proxy[\"passed to {source}\"]");
+        let _ = writeln!(chart, "    r{number}proxy ==> r{number}reply");
+    }
     for (index, call) in route.calls.iter().enumerate() {
         for wait in &call.waits {
             let _ = writeln!(chart, "    {} --> {}", id(*wait), id(index));

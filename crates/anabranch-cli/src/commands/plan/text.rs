@@ -1,6 +1,6 @@
 //! Routes as tables: a row for each call, level by level, and below what they come to.
 
-use anabranch_gateway::plan::{Plan, RouteBounds, RoutePlan};
+use anabranch_gateway::plan::{Plan, ProxyPlan, RouteBounds, RoutePlan};
 
 use super::call;
 
@@ -13,6 +13,9 @@ pub(super) fn draw(plan: &Plan, routes: &[&RoutePlan]) -> String {
 }
 
 fn one(plan: &Plan, route: &RoutePlan) -> String {
+    if let Some(proxy) = &route.proxy {
+        return passed(plan, route, proxy);
+    }
     let bounds = plan.bounds(route);
     let rows: Vec<[String; 6]> = (0..route.calls.len()).map(|index| row(plan, route, &bounds, index)).collect();
     let widths = widths(&rows);
@@ -32,17 +35,36 @@ fn one(plan: &Plan, route: &RoutePlan) -> String {
     lines.join("\n")
 }
 
+/// A route that is passed through: where to, and what bounds it.
+fn passed(plan: &Plan, route: &RoutePlan, proxy: &ProxyPlan) -> String {
+    let has_body = !matches!(route.method.as_str(), "GET" | "HEAD");
+    let bytes = |most: Option<u64>| most.map_or("any size".to_owned(), |most| format!("at the most {}", size(most)));
+    let rows = [
+        ("passed to", plan.sources[proxy.request.source].name.to_string()),
+        ("attempts", (proxy.retry + 1).to_string()),
+        ("request body", if has_body { bytes(Some(route.body_max)) } else { "none".to_owned() }),
+        ("answer", bytes(proxy.max_body)),
+        ("kept", if proxy.keep.is_some() { "as it says" } else { "no" }.to_owned()),
+        ("head within", call::brief(proxy.first_byte)),
+        ("each piece within", call::brief(proxy.body_idle)),
+    ];
+    let mut lines = vec![title(route), String::new()];
+    lines.extend(rows.map(|(what, value)| format!("  {what:17}  {value}")));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
 pub(super) fn title(route: &RoutePlan) -> String {
     let grace = route
         .grace
         .map(|grace| format!(", grace {}", call::brief(grace)))
         .unwrap_or_default();
-    format!(
-        "{} {}, deadline {}{grace}",
-        route.method,
-        route.pattern,
-        call::brief(route.deadline)
-    )
+    let deadline = if route.has_deadline() {
+        format!("deadline {}", call::brief(route.deadline))
+    } else {
+        "no deadline".to_owned()
+    };
+    format!("{} {}, {deadline}{grace}", route.method, route.pattern)
 }
 
 fn row(plan: &Plan, route: &RoutePlan, bounds: &RouteBounds, index: usize) -> [String; 6] {
@@ -92,6 +114,13 @@ fn sums(route: &RoutePlan, bounds: &RouteBounds) -> Vec<String> {
             call::brief(time)
         ),
     ]
+}
+
+/// A size as it is written in a config where it is a whole number of its units.
+fn size(bytes: u64) -> String {
+    let units = [(30, "G"), (20, "M"), (10, "K")];
+    let whole = units.into_iter().find(|(shift, _)| bytes != 0 && bytes.is_multiple_of(1 << shift));
+    whole.map_or(format!("{bytes} bytes"), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
 fn number(count: usize, what: &str) -> String {

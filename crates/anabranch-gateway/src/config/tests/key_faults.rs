@@ -1,5 +1,6 @@
 //! Wrong keys and values, section by section: each case is a text and the list of its faults.
 
+use super::super::{Faults, MapLookup, compile, read};
 use super::{check, check_call};
 
 #[test]
@@ -49,7 +50,7 @@ sources:
          4:62 `http` cannot be `3` (expected `auto`, `1.1` or `2`)
          4:71 `wire` cannot be `tcp` (expected `own` or `hyper`)
          4:76 unknown key `breaker`: not built yet (this version does not know it)
-         5:3 source `none` has no `url` (expected `url: http://host:port`, or a list of them; `postgres:` or `redis:` for a database)
+         5:3 source `none` has no `url` (expected `url: http://host:port`, or a list of them; `postgres:` or `redis:` for a database; `run:` for a program)
          5:18 `queue` cannot be `1.5` (expected a whole number from 0 to 1000000)
          5:35 `queue_wait` cannot be `1` (expected a duration with its unit `ms`, `s`, `m`, `h` or `d`: write `1s` or `1ms`)
          6:27 an item of `url` cannot be `5` (expected text: quote it, or use `|`)
@@ -60,6 +61,67 @@ sources:
          6:93 `timeout` cannot be `0s` (expected a duration above 0)
          7:19 environment variable `PG` is not set",
     );
+}
+
+#[test]
+fn a_program_says_of_each_key_what_it_expected() {
+    let text = "\
+routes: { GET /: { calls: { c: { run: fine, body: 1 } } } }
+sources:
+  fine: { run: [sh, -c, x], count: 4, timeout: 500ms, memory: 256M, env: { A: b }, queue: 0, queue_wait: 1s, start: 1m, recycle: 10 }
+  text: { run: python3 score.py }
+  none: { run: [] }
+  item: { run: [sleep, 5] }
+  many: { run: [sh], count: 0, memory: 100, env: [HOME], start: 0s, recycle: 0 }
+  tiny: { run: [sh], count: 1025, memory: 4K, env: { A-B: c, 1: d, E: 5, F: $id } }
+  both: { run: [sh], url: http://x }
+  http: { run: [sh], in_flight: 4, retry: 1, tls: {}, cache: 1s, allow: [x], connect_timeout: 1s }
+  url:  { url: http://x, count: 4, env: {} }
+  db:   { postgres: postgres://x, memory: 1M }
+";
+    check(
+        text,
+        "4:16 `run` cannot be `python3 score.py` (expected the program and its arguments as a list: write `[python3, score.py]`)
+         5:16 `run` cannot be a list (expected a list of the program and its arguments such as `[python3, score.py]`)
+         6:24 an item of `run` cannot be `5` (expected text: quote it, or use `|`)
+         7:29 `count` cannot be `0` (expected a whole number from 1 to 1024)
+         7:40 `memory` cannot be `100` (expected a size with its unit `K`, `M` or `G` (1024 each): write `100K` or `100M`)
+         7:51 environment variable `HOME` is not set
+         7:65 `start` cannot be `0s` (expected a duration above 0)
+         7:78 `recycle` cannot be `0` (expected a whole number from 1 to 1000000000)
+         8:29 `count` cannot be `1025` (expected a whole number from 1 to 1024)
+         8:43 `memory` cannot be `4K` (expected at least `1M`)
+         8:54 `A-B` is no name of an environment variable (expected `A-Z a-z 0-9 _`)
+         8:62 `1` is no name of an environment variable (expected `A-Z a-z 0-9 _`)
+         8:71 variable `E` cannot be `5` (expected text: quote it, or use `|`)
+         8:77 nothing but values read at load can stand here (expected `$env.NAME` or `$file.PATH`; a dollar is `$$`)
+         9:22 `run` and `url` in one source (expected exactly one of `url`, `postgres`, `redis` or `run`)
+         10:22 `in_flight` has no meaning beside `run` (`count:` is the number of processes, and with it of jobs at once)
+         10:36 `retry` has no meaning beside `run` (a job is done once)
+         10:46 `tls` has no meaning beside `run` (it is for sources with `url:`)
+         10:55 `cache` has no meaning beside `run` (it is for sources with `url:`)
+         10:66 `allow` has no meaning beside `run` (it is for sources with `redis:`)
+         10:78 `connect_timeout` has no meaning beside `run` (it is for sources with `url:`)
+         11:26 `count` has no meaning beside `url` (it is for sources with `run:`)
+         11:36 `env` has no meaning beside `url` (it is for sources with `run:`)
+         12:35 `memory` has no meaning beside `postgres` (it is for sources with `run:`)",
+    );
+}
+
+#[test]
+fn the_environment_of_a_program_is_never_shown() {
+    let text = "\
+routes: { GET /: { calls: { c: { run: score, body: 1 } } } }
+sources:
+  score: { run: [sh], env: { TOKEN: $env.TOKEN } }
+";
+    let lookup = MapLookup::new().with_env("TOKEN", "hunter2");
+    let mut faults = Faults::new("f", text);
+    let config = read(text, &lookup, &mut faults).unwrap();
+    assert_eq!(config.sources[0].worker.as_ref().unwrap().environment[0].1.value, "hunter2");
+    let plan = compile("f", text, &lookup).unwrap();
+    let shown = format!("{:?} {:?}", config.sources, plan.sources);
+    assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
@@ -100,7 +162,6 @@ routes:
          5:3 unknown method `FETCH` (expected `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`)
          5:13 route `FETCH /w` has no value (expected a mapping with keys such as `query:`)
          6:3 route `GET` has no path (expected a method and a path such as `GET /activity/{id:int}`)
-         6:10 unknown key `proxy`: not built yet (this version does not know it)
          8:45 `$env.LANG` cannot stand in a parameter
          9:14 `headers` cannot be `Authorization` (expected a list: write `[Authorization]`)
          10:15 `a` stands twice in `need`
@@ -124,7 +185,7 @@ routes:
 
 #[test]
 fn a_call_says_of_each_key_what_it_expected() {
-    const ONE: &str = "expected exactly one of `get`, `head`, `post`, `put`, `patch`, `delete`, `sql`, `redis` or `value`";
+    const ONE: &str = "expected exactly one of `get`, `head`, `post`, `put`, `patch`, `delete`, `sql`, `redis`, `run` or `value`";
     const FORMS: &str = "expected a text `source /path`, or a mapping with a key such as `get:`";
     check_call("[shop, /x]", &format!("4:10 call `c` cannot be a list ({FORMS})"));
     check_call("", &format!("4:7 call `c` has no value ({FORMS})"));
@@ -135,7 +196,7 @@ fn a_call_says_of_each_key_what_it_expected() {
     check_call("{ timeout: 1s }", &format!("4:7 call `c` does nothing ({ONE})"));
     check_call(
         "{ run: score, as: text }",
-        "4:12 unknown key `run`: not built yet (this version does not know it)\n4:24 unknown key `as`: not built yet (this version does not know it)",
+        "4:12 `run` without `body` (expected `body: { id: $id }` beside it, the job; `body: null` if it needs nothing)\n4:24 unknown key `as`: not built yet (this version does not know it)",
     );
     check_call(
         "{ value: 1, timeout: 1s }",

@@ -178,7 +178,7 @@ fn reference_page() -> String {
 #[test]
 fn every_file_on_the_reference_page_and_in_the_guides_to_what_calls_may_say_compiles() {
     let guide = |name: &str| std::fs::read_to_string(format!("{}/../../docs/guide/{name}.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let page = reference_page() + &guide("lists") + &guide("caching") + &guide("stores");
+    let page = reference_page() + &guide("lists") + &guide("caching") + &guide("stores") + &guide("proxy") + &guide("compute");
     let files: Vec<&str> = page
         .split("```yaml\n")
         .skip(1)

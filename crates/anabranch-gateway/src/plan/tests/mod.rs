@@ -2,8 +2,10 @@
 
 mod targets;
 mod graph;
+mod keep;
 mod lists;
 mod params;
+mod proxies;
 mod sent;
 mod conditions;
 mod programs;
@@ -147,12 +149,12 @@ fn the_activity_page_compiles() {
     assert!(route.params[0].in_path && !route.params[1].in_path);
     let cart = route.calls.iter().find(|call| &*call.name == "cart").unwrap();
     assert_eq!((cart.timeout, cart.retry), (Some(Duration::from_millis(400)), 1));
-    // Authorization goes to `user` alone, the plain header to all.
+    // Authorization goes to `user` alone, the plain header to all that is not kept: it is a request id.
     let passed = |name: &str| match &route.calls.iter().find(|call| &*call.name == name).unwrap().action {
         Action::Http(action) => action.pass.clone(),
         _ => Vec::new(),
     };
-    assert_eq!((passed("cart"), passed("rank")), (vec![0, 1], vec![1]));
+    assert_eq!((passed("cart"), passed("items"), passed("rank")), (vec![0, 1], vec![1], vec![]));
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(crate) struct Room<'a> {
 enum Place<'a> {
     Loop,
     Pool { job: &'a JobContext, has_threads: bool },
+    Elsewhere,
 }
 
 impl<'a> Room<'a> {
@@ -103,6 +104,14 @@ impl<'a> Room<'a> {
     pub(crate) fn on_pool(job: &'a JobContext, has_threads: bool, most: usize) -> Self {
         Room {
             place: Place::Pool { job, has_threads },
+            most,
+        }
+    }
+
+    /// On a thread of whoever calls, of whose stack no more is known than that it is an ordinary one.
+    pub(crate) fn elsewhere(most: usize) -> Self {
+        Room {
+            place: Place::Elsewhere,
             most,
         }
     }
@@ -125,12 +134,18 @@ impl<'a> Room<'a> {
                     stack,
                 }
             }
+            Place::Elsewhere => Limits {
+                steps: None,
+                time: TIME_MAX,
+                memory,
+                stack: INLINE_STACK,
+            },
         }
     }
 
     fn job(&self) -> Option<&'a JobContext> {
         match self.place {
-            Place::Loop => None,
+            Place::Loop | Place::Elsewhere => None,
             Place::Pool { job, .. } => Some(job),
         }
     }

@@ -7,11 +7,16 @@ use super::head::AnswerHead;
 use crate::client::body::{FIRST_RESERVE, too_large};
 use crate::{CallError, Kind, Phase};
 
+/// Less room than this is not read into.
+const SMALL_READ: usize = 4 << 10;
+
 /// A body, as far as it came.
 pub(super) struct Incoming {
     body: BytesMut,
     left: Left,
     max: u64,
+    /// How much of it was taken out already.
+    split: u64,
     /// Whether bytes came that belong to no body.
     has_stray: bool,
 }
@@ -27,8 +32,8 @@ enum Left {
 
 impl Incoming {
     /// Judges the announced length before a byte of the body is taken. `is_bare`: whatever the head says, no body follows (RFC 9110
-    /// section 6.4.1).
-    pub(super) fn new(head: &AnswerHead, is_bare: bool, max: u64) -> Result<Self, CallError> {
+    /// section 6.4.1). `reserve`: the most memory that is set aside at once for a body of known length.
+    pub(super) fn new(head: &AnswerHead, is_bare: bool, max: u64, reserve: u64) -> Result<Self, CallError> {
         let left = match (is_bare, head.framing.is_chunked, head.framing.length) {
             (true, ..) => Left::Length(0),
             (_, true, _) => Left::Chunks(Chunks::new()),
@@ -41,7 +46,7 @@ impl Incoming {
             (_, _, None) => Left::UntilClose,
         };
         let reserve = if let Left::Length(length) = &left {
-            (*length).min(FIRST_RESERVE) as usize
+            (*length).min(reserve) as usize
         } else {
             0
         };
@@ -49,6 +54,7 @@ impl Incoming {
             body: BytesMut::with_capacity(reserve),
             left,
             max,
+            split: 0,
             has_stray: false,
         })
     }
@@ -64,9 +70,9 @@ impl Incoming {
             }
             Left::Chunks(chunks) => chunks.feed(bytes, &mut self.body, self.max).map_err(|fault| match fault {
                 ChunkFault::Broken(what) => CallError::new(Kind::Protocol, what).in_phase(Phase::Body),
-                ChunkFault::TooLarge => above(self.max),
+                ChunkFault::TooLarge => above(self.max + self.split),
             })?,
-            Left::UntilClose if (self.body.len() + bytes.len()) as u64 > self.max => return Err(above(self.max)),
+            Left::UntilClose if (self.body.len() + bytes.len()) as u64 > self.max => return Err(above(self.max + self.split)),
             Left::UntilClose => {
                 self.body.extend_from_slice(bytes);
                 bytes.len()
@@ -83,6 +89,43 @@ impl Incoming {
             self.body.reserve((*left).min(FIRST_RESERVE) as usize);
         }
         Some(&mut self.body)
+    }
+
+    /// The same for a body that is read piece by piece.
+    pub(super) fn room_for(&mut self, piece: usize) -> Option<&mut BytesMut> {
+        let Left::Length(left) = &self.left else { return None };
+        // A little that is left of a piece would be a little read.
+        if self.body.capacity() - self.body.len() < SMALL_READ {
+            self.body.reserve((*left).min(piece as u64) as usize);
+        }
+        Some(&mut self.body)
+    }
+
+    /// Takes out what came, up to so many bytes; none if nothing is there.
+    pub(super) fn split(&mut self, most: usize) -> Option<Bytes> {
+        if self.body.is_empty() {
+            return None;
+        }
+        let piece = self.body.split_to(self.body.len().min(most)).freeze();
+        // What is gone counts on: the cap is that of the whole body.
+        self.max -= piece.len() as u64;
+        self.split += piece.len() as u64;
+        Some(piece)
+    }
+
+    /// Holds no memory while nothing comes.
+    pub(super) fn shrink(&mut self) {
+        if self.body.is_empty() {
+            self.body = BytesMut::new();
+        }
+    }
+
+    /// The length of what is to come, where it is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        match &self.left {
+            Left::Length(left) => Some(left + self.body.len() as u64),
+            _ => None,
+        }
     }
 
     /// Counts bytes that were read into [`room`](Incoming::room).

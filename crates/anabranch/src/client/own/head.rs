@@ -2,6 +2,7 @@
 
 use crate::client::body::Framing;
 use crate::client::connection::{MAX_HEAD, MAX_HEADERS};
+use crate::client::facts::Spoken;
 
 /// What stands at the start of some bytes.
 pub(super) enum Parsed {
@@ -19,6 +20,7 @@ pub(super) struct AnswerHead {
     pub(super) framing: Framing,
     /// Whether the peer keeps the connection open after the answer.
     pub(super) keeps_open: bool,
+    pub(super) spoken: Spoken,
     /// The header lines, names in lower case.
     pub(super) lines: Box<[u8]>,
 }
@@ -65,6 +67,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, &'static str> {
             status,
             framing,
             keeps_open,
+            spoken: if is_http_11 { Spoken::Http11 } else { Spoken::Http10 },
             lines,
         },
         length,

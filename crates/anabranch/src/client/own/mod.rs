@@ -9,6 +9,7 @@ mod head;
 mod chunks;
 mod body;
 mod lent;
+mod streaming;
 
 use std::future::poll_fn;
 use std::io;
@@ -21,9 +22,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 pub(super) use head::{find, iter};
+pub(super) use streaming::OwnReading;
 
 use self::body::Incoming;
 use self::head::{AnswerHead, Parsed};
+use super::body::FIRST_RESERVE;
 use super::connection::{Answer, Exchange, Failure, MAX_HEAD, Reached};
 use super::endpoint::WireSettings;
 use super::response::Headers;
@@ -101,10 +104,15 @@ impl Own {
         }
         self.is_between = head.keeps_open && body.ends_clean() && rest.is_empty();
         let AnswerHead {
-            status, framing, lines, ..
+            status,
+            framing,
+            spoken,
+            lines,
+            ..
         } = head;
         Ok(Answer {
             status,
+            spoken,
             headers: Headers::Lines {
                 lines,
                 says_caching: framing.says_caching,
@@ -161,7 +169,7 @@ impl Own {
                 }
                 // TLS keeps what it was given until it is flushed; a failure to flush shows in the reading.
                 is_unflushed = is_unflushed && Pin::new(&mut self.transport).poll_flush(cx).is_pending();
-                lent::poll_read(&mut self.transport, cx, |bytes| early.take(exchange, bytes))
+                lent::poll_read(&mut self.transport, cx, |bytes| early.take(exchange, bytes, FIRST_RESERVE))
             })
             .await;
             match polled {
@@ -210,10 +218,10 @@ impl Own {
 
 impl Early {
     /// Takes the next bytes; the answer once its head is whole.
-    fn take(&mut self, exchange: Exchange<'_>, bytes: &[u8]) -> Result<Option<Begun>, CallError> {
+    fn take(&mut self, exchange: Exchange<'_>, bytes: &[u8], reserve: u64) -> Result<Option<Begun>, CallError> {
         self.has_begun = true;
         if self.bytes.is_empty() {
-            return self.parse(exchange, bytes);
+            return self.parse(exchange, bytes, reserve);
         }
         let old = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
@@ -221,7 +229,7 @@ impl Early {
             return Ok(None);
         }
         let all = std::mem::take(&mut self.bytes);
-        self.parse(exchange, &all)
+        self.parse(exchange, &all, reserve)
     }
 
     /// Whether what is there could have become a head; nothing more comes.
@@ -229,7 +237,7 @@ impl Early {
         head::parse(&self.bytes).map(|_partial| ()).map_err(not_http)
     }
 
-    fn parse(&mut self, exchange: Exchange<'_>, mut bytes: &[u8]) -> Result<Option<Begun>, CallError> {
+    fn parse(&mut self, exchange: Exchange<'_>, mut bytes: &[u8], reserve: u64) -> Result<Option<Begun>, CallError> {
         loop {
             match head::parse(bytes).map_err(not_http)? {
                 Parsed::Partial => {
@@ -246,7 +254,7 @@ impl Early {
                 }
                 Parsed::Final(head, length) => {
                     let is_bare = exchange.request.method() == Method::HEAD || matches!(head.status, 204 | 304);
-                    let mut body = Incoming::new(&head, is_bare, exchange.limits.max_body)?;
+                    let mut body = Incoming::new(&head, is_bare, exchange.limits.max_body, reserve)?;
                     body.take(&bytes[length..])?;
                     return Ok(Some((head, body)));
                 }

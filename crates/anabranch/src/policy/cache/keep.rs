@@ -77,8 +77,8 @@ pub(super) struct Ends {
 }
 
 impl Keep {
-    /// Whether there is any use for it at all.
-    pub(super) fn is_nothing(&self) -> bool {
+    /// Whether there is no use for it at all.
+    pub fn is_nothing(&self) -> bool {
         [self.fresh, self.while_renewed, self.if_failed, self.to_compare]
             .iter()
             .all(Duration::is_zero)

@@ -91,6 +91,11 @@ impl VaryIndex {
         }
     }
 
+    /// Whether an answer has told which headers count.
+    pub fn knows(&self, base: &KeyParts) -> bool {
+        matches!(self.0.peek(&base.key()), Some(Vary::On(_)))
+    }
+
     /// Learns from an answer, and gives the key to keep it under; `None`: it must not be kept.
     pub fn learn(&self, base: &KeyParts, vary: &Vary, passed: &[(&str, &[u8])]) -> Option<CacheKey> {
         let known = self.0.peek(&base.key());
@@ -192,7 +197,9 @@ mod tests {
             index.key(&base(), GERMAN_OTHER_APP),
             "nobody knows yet what matters"
         );
+        assert!(!index.knows(&base()));
         let kept_under = index.learn(&base(), &on(&["accept-language"]), GERMAN).unwrap();
+        assert!(index.knows(&base()));
         assert_eq!(index.key(&base(), GERMAN), kept_under);
         assert_eq!(index.key(&base(), GERMAN_OTHER_APP), kept_under);
         assert_ne!(index.key(&base(), FRENCH), kept_under);
@@ -223,6 +230,7 @@ mod tests {
     fn what_depends_on_more_is_not_kept() {
         let index = VaryIndex::new(8);
         assert_eq!(index.learn(&base(), &Vary::OnMore, GERMAN), None);
+        assert!(!index.knows(&base()));
         assert_ne!(index.key(&base(), GERMAN), index.key(&base(), FRENCH));
         let kept_under = index.learn(&base(), &on(&[]), GERMAN);
         assert_eq!(

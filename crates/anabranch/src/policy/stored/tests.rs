@@ -90,12 +90,21 @@ impl Scene {
     }
 
     async fn call_within(&self, times: Times, limit: Duration) -> Stored<u64> {
+        self.ask(times, limit, false).await
+    }
+
+    async fn call_alone(&self, times: Times) -> Stored<u64> {
+        self.ask(times, SECOND * 5, true).await
+    }
+
+    async fn ask(&self, times: Times, limit: Duration, alone: bool) -> Stored<u64> {
         let key = CacheKey::of_source("test").url("/").key();
         let asking = Asking {
             background: &self.background,
             flight_limit: SECOND * 10,
             failure: times.failure(),
             deadline: Deadline::after(limit),
+            alone,
         };
         let scene = self.clone();
         let fetch = move |old: Option<Held<u64>>| async move {
@@ -174,6 +183,27 @@ async fn equal_calls_at_once_are_collapsed_whether_or_not_the_answer_is_kept() {
         expect(&third, "ok 1", How::Collapsed);
         assert_eq!(scene.store.flights(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_made_alone_joins_nobody_and_still_keeps_its_answer() {
+    let scene = Scene::new();
+    scene.feels(Mood::Answers, SECOND);
+    let (first, second) = tokio::join!(scene.call_alone(CACHE_1M), scene.call_alone(CACHE_1M));
+    expect(&first, "ok 1", How::Miss);
+    expect(&second, "ok 2", How::Miss);
+    assert_eq!(scene.store.flights(), 0);
+    assert_eq!(scene.call(CACHE_1M).await.how, How::Hit);
+    scene.feels(Mood::Fails, SECOND);
+    advance(MINUTE).await;
+    let cut = tokio::time::timeout(SECOND / 2, scene.call_alone(CACHE_1M)).await;
+    assert!(cut.is_err());
+    expect(&scene.call_alone(CACHE_1M).await, "failed reset", How::Miss);
+    assert_eq!(scene.asked(), 4);
+    let scene = Scene::new();
+    scene.call(STALE_1H).await;
+    scene.feels(Mood::Fails, Duration::ZERO);
+    expect(&scene.call_alone(STALE_1H).await, "stale 1 at 0s because reset", How::Stale);
 }
 
 #[tokio::test(start_paused = true)]
@@ -430,6 +460,7 @@ async fn keeps_its_promises(visits: Vec<Visit>, times: Times) {
                 flight_limit: ms(250),
                 failure: times.failure(),
                 deadline: Deadline::after(ms(patience_ms)),
+                alone: false,
             };
             let said = made.clone();
             let fetch = move |_old| async move {

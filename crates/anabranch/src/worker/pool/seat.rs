@@ -86,6 +86,13 @@ impl Seat {
         self.set(&mut self.pool.lock(), doing);
     }
 
+    /// Notes the number of its process, or that it has been reaped.
+    pub(in crate::worker) fn holds(&self, process: Option<u32>) {
+        if let Some(seat) = &mut self.pool.lock().seats[self.number] {
+            seat.process = process;
+        }
+    }
+
     fn set(&self, state: &mut State, doing: Doing) {
         if let Some(seat) = &mut state.seats[self.number] {
             seat.doing = doing;

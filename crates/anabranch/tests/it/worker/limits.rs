@@ -101,3 +101,23 @@ async fn callers_that_leave_leave_nothing_behind() {
     close(&workers, &client).await;
     assert_eq!((workers.counts().seats, client.background().count()), (0, 0));
 }
+
+/// It was refused as if all processes were busy, when none had been started.
+#[tokio::test]
+async fn without_a_queue_a_job_is_taken_for_a_process_that_is_yet_to_be_started() {
+    let (client, workers) = (Client::new(), sh(ECHO).queue(0).build().unwrap());
+    assert_eq!(run(&workers, &client, "1").await.unwrap(), "1");
+    close(&workers, &client).await;
+}
+
+#[tokio::test]
+async fn all_processes_are_killed_at_once_with_what_they_started() {
+    let script = "echo '!ready'; while read -r job; do sleep 100 & echo $!; wait; done";
+    let (client, workers) = (Client::new(), sh(script).build().unwrap());
+    let started = number(&workers, &client).await;
+    assert!(runs(started));
+    workers.close();
+    workers.kill();
+    eventually("it is gone", || !runs(started)).await;
+    assert_eq!(client.drain(Deadline::after(Duration::from_secs(20))).await, Vec::<&str>::new());
+}

@@ -1,0 +1,1 @@
+{"number": "{order_no}", "amount": {amount}, "note": "{note}"}
