@@ -11,14 +11,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 it ran and the result is bad; 2 a fault in the command line or a file, nothing started;
-3 the machine refused (file, address, output); 130 interrupted before it was done.";
+3 the machine refused (file, address, output); 130 interrupted before it was done. `fetch --help` has those of fetch.";
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default().bold());
 
-/// Turns slow, serial calls into one reply in the time of the slowest path: an API aggregation gateway.
+/// Turns slow, serial calls into one reply in the time of the slowest path: an API aggregation gateway. And fetches lists of URLs,
+/// losing none.
 #[derive(Debug, Parser)]
 #[command(name = "anabranch", version, styles = STYLES, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Cli {

@@ -56,6 +56,17 @@ impl Failure {
         }
     }
 
+    /// An address cannot be listened on: `what` is the address, or more. Who has a port is what everybody looks for then.
+    pub(crate) fn listening(what: &str, error: io::Error) -> Failure {
+        let why = match error.kind() {
+            io::ErrorKind::AddrInUse => "another process listens there".to_string(),
+            io::ErrorKind::AddrNotAvailable => "it is no address of this machine".to_string(),
+            io::ErrorKind::PermissionDenied => format!("only root may listen there ({error})"),
+            _ => error.to_string(),
+        };
+        Failure::environment(anyhow::anyhow!("cannot listen on {what}: {why}"))
+    }
+
     /// It ran and failed.
     pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Failure {
         Failure {

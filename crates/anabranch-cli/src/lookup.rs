@@ -30,6 +30,17 @@ impl ProcessLookup {
         self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn read(&self, path: &str) -> io::Result<String> {
+        let mut text = String::new();
+        fs::File::open(self.folder.join(path))?
+            .take(FILE_MAX + 1)
+            .read_to_string(&mut text)?;
+        if text.len() as u64 > FILE_MAX {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
+        }
+        Ok(text)
+    }
+
     fn warn(&self, warning: String) {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         if !warnings.contains(&warning) {
@@ -45,13 +56,9 @@ impl Lookup for ProcessLookup {
     }
 
     fn file(&self, path: &str) -> io::Result<String> {
+        let mut text = self.read(path)?;
         let path = self.folder.join(path);
-        let mut text = String::new();
-        fs::File::open(&path)?.take(FILE_MAX + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > FILE_MAX {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
-        }
-        if is_secret(&path, &text) && everybody_may_read(&path) {
+        if is_secret(&text) && everybody_may_read(&path) {
             self.warn(format!(
                 "everybody on this machine may read `{}`; `chmod o-r` it if it is a secret",
                 path.display()
@@ -63,6 +70,10 @@ impl Lookup for ProcessLookup {
         Ok(text)
     }
 
+    fn public_file(&self, path: &str) -> io::Result<String> {
+        self.read(path)
+    }
+
     fn folder(&self) -> Option<&Path> {
         // The folder of a bare file name is this one.
         let is_here = self.folder.as_os_str().is_empty();
@@ -70,12 +81,8 @@ impl Lookup for ProcessLookup {
     }
 }
 
-/// Certificates are public, and so are schemas by their name; anything else is taken for a secret.
-fn is_secret(path: &Path, text: &str) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if name.ends_with(".schema.json") || name.ends_with(".schema.yaml") {
-        return false;
-    }
+/// Certificates are public; anything else is taken for a secret.
+fn is_secret(text: &str) -> bool {
     !text.contains("-----BEGIN CERTIFICATE") || text.contains("PRIVATE KEY-----")
 }
 
@@ -124,12 +131,17 @@ mod tests {
 
     #[test]
     fn a_certificate_is_no_secret_but_its_key_is() {
-        assert!(!is_secret(Path::new("ca.pem"), "-----BEGIN CERTIFICATE-----\nMIIB\n"));
-        assert!(is_secret(
-            Path::new("ca.pem"),
-            "-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN PRIVATE KEY-----\n"
-        ));
-        assert!(!is_secret(Path::new("a/order.schema.json"), "{}") && is_secret(Path::new("order.json"), "{}"));
+        assert!(!is_secret("-----BEGIN CERTIFICATE-----\nMIIB\n"));
+        assert!(is_secret("-----BEGIN CERTIFICATE-----\nMIIB\n-----BEGIN PRIVATE KEY-----\n"));
+        assert!(is_secret("{}"));
+    }
+
+    #[test]
+    fn what_is_read_as_no_secret_may_be_read_by_everybody() {
+        let folder = folder_with("order.json", "{}", 0o644);
+        let lookup = ProcessLookup::new(folder.path());
+        assert_eq!(lookup.public_file("order.json").unwrap(), "{}");
+        assert_eq!(lookup.into_warnings(), Vec::<String>::new());
     }
 
     #[test]

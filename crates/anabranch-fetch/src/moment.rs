@@ -19,7 +19,10 @@ pub(crate) fn rfc3339(moment: SystemTime) -> String {
 }
 
 /// Microseconds since 1970 of a moment that [`rfc3339`] or a header of HTTP wrote; None for any other text.
-#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only databases want numbers"))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "parquet")),
+    expect(dead_code, reason = "only sinks with types want numbers")
+)]
 pub(crate) fn micros(text: &str) -> Option<i64> {
     let moment = match httpdate::parse_http_date(text) {
         Ok(moment) => moment,
@@ -84,7 +87,10 @@ mod tests {
     #[test]
     fn a_moment_has_milliseconds() {
         assert_eq!(rfc3339(UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_millis(1_709_210_096_789)), "2024-02-29T12:34:56.789Z");
+        assert_eq!(
+            rfc3339(UNIX_EPOCH + Duration::from_millis(1_709_210_096_789)),
+            "2024-02-29T12:34:56.789Z"
+        );
         assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
     }
 

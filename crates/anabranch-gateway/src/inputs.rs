@@ -105,13 +105,7 @@ impl Inputs {
     }
 
     /// All of it but for whether the body is JSON.
-    fn unchecked(
-        route: &RoutePlan,
-        matched: &Matched<'_>,
-        query: &str,
-        headers: &HeaderMap,
-        body: Option<Bytes>,
-    ) -> Result<Self, Problem> {
+    fn unchecked(route: &RoutePlan, matched: &Matched<'_>, query: &str, headers: &HeaderMap, body: Option<Bytes>) -> Result<Self, Problem> {
         let (in_path, in_query) = route.params.split_at(route.path_params);
         let mut params = Vec::with_capacity(route.params.len());
         for (index, param) in in_path.iter().enumerate() {
@@ -160,7 +154,10 @@ fn follow<'a>(given: Given<'a>, path: &[Hop]) -> Given<'a> {
 }
 
 fn path_value(param: &Param, capture: &str) -> Result<String, Problem> {
-    let end = capture.strip_suffix('/').filter(|_| param.may_be_folder).map_or(capture.len(), str::len);
+    let end = capture
+        .strip_suffix('/')
+        .filter(|_| param.may_be_folder)
+        .map_or(capture.len(), str::len);
     let segments = capture[..end].split('/').map(|segment| {
         let text = decoded(param, segment)?;
         if param.in_path {

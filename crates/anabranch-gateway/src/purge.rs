@@ -51,12 +51,13 @@ impl Gateway {
 
     /// How the labels of what is dropped begin.
     fn starts(&self, what: &Purge) -> Result<Vec<String>, BadPurge> {
+        if let Some(name) = &what.source
+            && !self.plan.sources.iter().any(|source| *source.name == **name)
+        {
+            return Err(BadPurge(format!("no source is named `{name}`")));
+        }
         if what.route.is_none() && what.call.is_none() {
-            return match &what.source {
-                None => Ok(vec![String::new()]),
-                Some(name) if self.plan.sources.iter().any(|source| *source.name == **name) => Ok(vec![format!("{name} ")]),
-                Some(name) => Err(BadPurge(format!("no source is named `{name}`"))),
-            };
+            return Ok(vec![what.source.as_ref().map_or_else(String::new, |name| format!("{name} "))]);
         }
         let is_route = |route: &&RoutePlan| {
             what.route
@@ -72,7 +73,9 @@ impl Gateway {
         };
         if calls.is_empty() && proxies.is_empty() {
             return Err(BadPurge(match (&what.route, &what.call) {
-                (Some(route), None) => format!("there is no route `{route}`"),
+                (Some(route), None) => {
+                    format!("there is no route `{route}`, expected one as the config writes it, such as `GET /users/{{id:int}}`")
+                }
                 (Some(route), Some(call)) => format!("no route `{route}` has a call `{call}`"),
                 (None, call) => format!("no call is named `{}`", call.as_deref().unwrap_or_default()),
             }));
@@ -182,7 +185,11 @@ routes:
         let gateway = Gateway::build(plan).unwrap();
         let says = |what: Purge| gateway.purge(&what).unwrap_err().to_string();
         assert_eq!(says(purge("sho", "", "")), "no source is named `sho`");
-        assert_eq!(says(purge("", "GET /x", "")), "there is no route `GET /x`");
+        assert_eq!(says(purge("sho", "GET /users/{id:int}", "")), "no source is named `sho`");
+        assert_eq!(
+            says(purge("", "GET /x", "")),
+            "there is no route `GET /x`, expected one as the config writes it, such as `GET /users/{id:int}`"
+        );
         assert_eq!(says(purge("", "", "x")), "no call is named `x`");
         assert_eq!(
             says(purge("", "GET /users/{id:int}", "rules")),

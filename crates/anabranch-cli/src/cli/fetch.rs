@@ -481,3 +481,34 @@ fn segments(text: &str) -> Result<usize, String> {
         .filter(|number| (1..=64).contains(number))
         .ok_or_else(|| "expected a number from 1 to 64".to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use anabranch_fetch::Outcome;
+    use clap::CommandFactory;
+
+    const PAGE: &str = include_str!("../../../../docs/reference/fetch.md");
+
+    #[test]
+    fn the_reference_page_has_every_flag() {
+        let cli = crate::cli::Cli::command();
+        let fetch = cli.find_subcommand("fetch").unwrap();
+        let flags = fetch.get_arguments().filter(|flag| !flag.is_hide_set() && !flag.is_global_set());
+        for flag in flags.filter_map(|flag| flag.get_long()) {
+            // Behind it comes the end of the name, or its value.
+            let is_there = [" ", "`", "\\|"]
+                .iter()
+                .any(|end| PAGE.contains(&format!("`--{flag}{end}")) || PAGE.contains(&format!(", `--{flag}{end}")));
+            assert!(is_there, "`--{flag}` is not in docs/reference/fetch.md");
+        }
+    }
+
+    #[test]
+    fn the_reference_page_has_every_outcome_and_says_which_are_fine() {
+        for outcome in Outcome::ALL {
+            let fine = if outcome.is_fine() { "yes" } else { "" };
+            let row = format!("| `{outcome}` | {fine}", outcome = outcome.as_str());
+            assert!(PAGE.contains(row.trim_end()), "{row}");
+        }
+    }
+}

@@ -2,7 +2,6 @@
 
 use anabranch_gateway::spec::mocks::{self, Mock};
 use anabranch_testkit::TcpUpstream;
-use anyhow::Context;
 
 use super::runtime;
 use crate::cli::MockArgs;
@@ -44,8 +43,6 @@ async fn serve(mocks: Vec<Mock>, terminal: &Terminal) -> Result<Exit, Failure> {
 pub(crate) async fn start(mock: Mock) -> Result<(String, TcpUpstream), Failure> {
     let name = mock.script.name.clone();
     let upstream = TcpUpstream::start(mock.script, &mock.listen).await;
-    let upstream = upstream
-        .with_context(|| format!("listening on `{}` for `{name}`", mock.listen))
-        .map_err(Failure::environment)?;
+    let upstream = upstream.map_err(|error| Failure::listening(&format!("`{}` for `{name}`", mock.listen), error))?;
     Ok((name, upstream))
 }

@@ -169,10 +169,7 @@ async fn bind(address: &str) -> Result<TcpListener, Failure> {
         }
         Err(last)
     };
-    bound
-        .await
-        .with_context(|| format!("cannot listen on `{address}`"))
-        .map_err(Failure::environment)
+    bound.await.map_err(|error| Failure::listening(&format!("`{address}`"), error))
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

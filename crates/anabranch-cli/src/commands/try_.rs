@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anabranch::{Client, Compute, ComputeSettings, Deadline};
@@ -17,6 +18,7 @@ use super::serve::notes;
 use crate::cli::TryArgs;
 use crate::config_file;
 use crate::exit::{Exit, Failure};
+use crate::signals::Signals;
 use crate::terminal::{self, paint, Tag, Terminal};
 use crate::waterfall::{self, span_text};
 
@@ -35,16 +37,30 @@ pub(crate) fn run(args: &TryArgs, terminal: &Terminal) -> Result<Exit, Failure> 
     };
     let gateway = Gateway::build_with_notes(plan, notes(terminal)).map_err(Failure::usage)?;
     runtime()?.block_on(async {
-        let options = CoreOptions { dev: true, trace: true };
-        let core = Core::with_compute(gateway, Client::new(), options, Compute::new(ComputeSettings::default()));
-        let answer = core.answer(request).await;
-        let shown = show(args, &answer, terminal);
-        // A write that was sent goes on without its reply; ending the process would cut it off.
-        for name in core.drain(Deadline::after(LEFT_BEHIND)).await {
-            terminal.tagged(Tag::Warning, format!("`{name}` was still running and has been cut off"));
-        }
-        shown.map(|()| if answer.status.as_u16() < 400 { Exit::Ok } else { Exit::Failed })
+        let mut signals = Signals::install().map_err(Failure::environment)?;
+        let signal = tokio::select! {
+            biased;
+            ended = answer(args, request, gateway.clone(), terminal) => return ended,
+            signal = signals.next() => signal,
+        };
+        // Its programs have process groups of their own, so that Ctrl-C on a terminal does not reach them.
+        gateway.kill();
+        terminal.tagged(Tag::Note, format!("{signal}: the request was broken off"));
+        Ok(if signal == "SIGTERM" { Exit::Terminated } else { Exit::Interrupted })
     })
+}
+
+/// Answers, shows, and waits for what goes on without the reply.
+async fn answer(args: &TryArgs, request: Request<Bytes>, gateway: Arc<Gateway>, terminal: &Terminal) -> Result<Exit, Failure> {
+    let options = CoreOptions { dev: true, trace: true };
+    let core = Core::with_compute(gateway, Client::new(), options, Compute::new(ComputeSettings::default()));
+    let answer = core.answer(request).await;
+    let shown = show(args, &answer, terminal);
+    // A write that was sent goes on without its reply; ending the process would cut it off.
+    for name in core.drain(Deadline::after(LEFT_BEHIND)).await {
+        terminal.tagged(Tag::Warning, format!("`{name}` was still running and has been cut off"));
+    }
+    shown.map(|()| if answer.status.as_u16() < 400 { Exit::Ok } else { Exit::Failed })
 }
 
 /// What was typed, as a request.

@@ -168,5 +168,8 @@ GET /assets/*path, no deadline
 ";
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), expected));
     let chart = folder.run(&["plan", "gateway.yaml", "--mermaid"]).stdout;
-    assert!(chart.contains("    r0proxy[\"passed to media\"]\n    r0proxy ==> r0reply\n"), "{chart}");
+    assert!(
+        chart.contains("    r0proxy[\"passed to media\"]\n    r0proxy ==> r0reply\n"),
+        "{chart}"
+    );
 }

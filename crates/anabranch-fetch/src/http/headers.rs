@@ -131,7 +131,8 @@ impl Headers {
         Ok(request)
     }
 
-    fn has(&self, name: &HeaderName) -> bool {
+    /// Whether the run sets a header.
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
         self.public.iter().chain(&self.private).any(|(other, _)| other == name)
     }
 

@@ -251,7 +251,12 @@ fn compare(record: &mut Record, before: &Remembered) {
         }
         Outcome::Ok => {
             record.cache = Some("miss");
-            record.changed = Some(before.sha256.is_none() || record.sha256 != before.sha256);
+            // Without a hash from before, an ETag that is still the same says it.
+            let is_same = match (&before.sha256, &record.sha256) {
+                (Some(before), Some(now)) => before == now,
+                _ => before.etag.is_some() && before.etag == record.etag,
+            };
+            record.changed = Some(!is_same);
         }
         _ => {}
     }

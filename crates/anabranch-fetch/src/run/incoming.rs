@@ -14,6 +14,8 @@ use crate::{FetchError, Job};
 
 /// Jobs in memory while all places are taken: enough to choose from.
 const AT_HAND: usize = 1_024;
+/// Origins of the input that are remembered in a crawl; pages of further ones are asked for without the logins of the run.
+const ORIGINS: usize = 100_000;
 /// Jobs of the crawl that are asked for at once, and how often at the most the store is asked while it has none: asking makes it commit.
 const FRONTIER: usize = 512;
 const FRONTIER_EVERY: Duration = Duration::from_millis(25);
@@ -41,7 +43,7 @@ impl Drive {
         for fed in std::mem::take(&mut self.fed) {
             match fed {
                 Fed::Job(job) => {
-                    if self.frontier.is_crawl && self.headers.has_private() {
+                    if self.frontier.is_crawl && self.headers.has_private() && self.input_origins.len() < ORIGINS {
                         self.input_origins.insert(origin::origin(&job.url).into());
                     }
                     self.progress.counters().read.fetch_add(1, Relaxed);

@@ -29,17 +29,15 @@ struct Retry {
     status: Option<u16>,
     was_sent: bool,
     wait: Option<Duration>,
-    took: Duration,
 }
 
 impl Drive {
     /// A request of a task has ended.
     pub(super) fn attempted(&mut self, mut task: Box<Task>, place: Place, attempted: Attempted) {
         let now = Instant::now();
-        let took = now.saturating_duration_since(place.started());
-        task.busy += took;
+        task.busy += now.saturating_duration_since(place.started());
         match attempted.result {
-            Ok(answer) => self.answered(task, place, answer, attempted.timings, took, now),
+            Ok(answer) => self.answered(task, place, answer, attempted.timings, now),
             Err(failed) if failed.is_store() => {
                 self.give_back(place, Verdict::Unknown);
                 self.fail(FetchError::store(failed.failure.message));
@@ -47,19 +45,18 @@ impl Drive {
             Err(failed) => {
                 let verdict = if failed.blames_host { Verdict::Failed } else { Verdict::Unknown };
                 self.give_back(place, verdict);
-                self.failed(task, failed, attempted.timings, took, now);
+                self.failed(task, failed, attempted.timings, now);
             }
         }
     }
 
-    fn failed(&mut self, task: Box<Task>, failed: Failed, timings: Timings, took: Duration, now: Instant) {
+    fn failed(&mut self, task: Box<Task>, failed: Failed, timings: Timings, now: Instant) {
         let is_retryable = failed.failure.retryable && self.plan.options.retry.broken;
         let retry = Retry {
             outcome: failed.outcome,
             status: None,
             was_sent: failed.was_sent,
             wait: None,
-            took,
         };
         match if is_retryable { self.retry(task, retry, now) } else { Err(task) } {
             Ok(()) => {}
@@ -73,7 +70,7 @@ impl Drive {
         }
     }
 
-    fn answered(&mut self, mut task: Box<Task>, place: Place, answer: Answer, timings: Timings, took: Duration, now: Instant) {
+    fn answered(&mut self, mut task: Box<Task>, place: Place, answer: Answer, timings: Timings, now: Instant) {
         let status = answer.head.status();
         let hints = self.read_hints(&task, &answer);
         if let Some(pause) = hints.pause {
@@ -81,8 +78,8 @@ impl Drive {
         }
         let verdict = match status {
             429 | 503 => Verdict::Overloaded(hints.retry_after),
-            // 501 and 505 are about the request. 52x are Cloudflare's words for an origin that does not answer.
-            500 | 502 | 504 | 506..=599 => Verdict::Failed,
+            // What stands before it says that it does not answer; 52x are Cloudflare's words for that. 500 is about the request.
+            502 | 504 | 520..=530 => Verdict::Failed,
             _ => Verdict::Answered,
         };
         self.give_back(place, verdict);
@@ -103,7 +100,6 @@ impl Drive {
                 status: Some(status),
                 was_sent: true,
                 wait: hints.retry_after,
-                took,
             };
             match self.retry(task, retry, now) {
                 Ok(()) => return,
@@ -152,7 +148,7 @@ impl Drive {
         task.tries.push(Try {
             outcome: retry.outcome,
             status: retry.status,
-            total_ms: ms(retry.took),
+            total_ms: ms(task.attempt_took()),
             wait_ms: ms(wait),
             why: if retry.wait.is_some() { "retry-after" } else { "backoff" },
         });

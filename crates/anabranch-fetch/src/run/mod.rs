@@ -222,7 +222,11 @@ impl Run {
         });
         let ended = drive.run(&stop).await;
         let outlook = drive.into_outlook();
-        let ending = if ended == Ok(Ended::Complete) { Ending::Complete } else { Ending::Stopped };
+        let ending = if ended == Ok(Ended::Complete) {
+            Ending::Complete
+        } else {
+            Ending::Stopped
+        };
         let so_far = store.committed();
         let closed = stop.unless_at_once(store.close(ending)).await.unwrap_or(Ok(so_far));
         if is_own_client {
@@ -243,7 +247,10 @@ struct Outlook {
 
 impl Drive {
     fn into_outlook(self) -> Outlook {
-        let means = self.by_host.into_iter().map(|(host, (sum, count))| (host.into_string(), task::ms(sum) / count as f64, count));
+        let means = self
+            .by_host
+            .into_iter()
+            .map(|(host, (sum, count))| (host.into_string(), task::ms(sum) / count as f64, count));
         let mut by_host: Vec<_> = means.collect();
         by_host.sort_by(|one, other| other.1.total_cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         by_host.truncate(SLOWEST);
@@ -284,12 +291,17 @@ impl fmt::Debug for Run {
 }
 
 /// Runs what blocks, once, on a thread of its own.
-async fn on_a_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> Result<T, FetchError> + Send + 'static) -> Result<T, FetchError> {
+async fn on_a_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
+) -> Result<T, FetchError> {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.into());
     let started = thread.spawn(move || sender.send(work()).is_ok());
     started.map_err(|error| FetchError::store(format!("no thread for `{name}`: {error}")))?;
-    receiver.await.map_err(|_gone| FetchError::store(format!("the thread `{name}` broke off")))?
+    receiver
+        .await
+        .map_err(|_gone| FetchError::store(format!("the thread `{name}` broke off")))?
 }
 
 #[cfg(test)]

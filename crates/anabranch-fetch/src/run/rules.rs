@@ -29,6 +29,9 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Hosts whose failure is remembered, so that later jobs end with it and not as if they had been forbidden.
 const FAILURES: usize = 10_000;
 
+/// Origins whose sitemaps are read; those of further ones are left out.
+const ANNOUNCED: usize = 100_000;
+
 /// What is known of the rules of hosts.
 pub(super) struct Rules {
     obeys: bool,
@@ -278,7 +281,7 @@ impl Drive {
     /// Jobs for the sitemaps of an origin that the input names, once: those that its robots.txt names, else the place where most are.
     pub(super) fn sitemaps_of(&mut self, job: &Job) -> Vec<Job> {
         let is_wanted = self.plan.options.crawl.sitemap && job.parent.is_none();
-        if !is_wanted || !self.rules.announced.insert(origin::origin(&job.url).into()) {
+        if !is_wanted || self.rules.announced.len() >= ANNOUNCED || !self.rules.announced.insert(origin::origin(&job.url).into()) {
             return Vec::new();
         }
         let Known::Rules(rules) = self.rules.cache.ask(&job.url, Instant::now()) else {

@@ -16,6 +16,9 @@ use crate::http::origin;
 use crate::schedule::{Place, Verdict};
 use crate::{Job, Outcome};
 
+/// Lets a service that knows it see that a repeated request is the same one (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 impl Drive {
     /// Starts the next request of a task.
     pub(super) fn start(&mut self, task: Box<Task>, place: Place, now: Instant) {
@@ -88,10 +91,10 @@ impl Drive {
             condition(header::IF_MODIFIED_SINCE, &remembered.last_modified);
         }
         let is_safe = task.method().is_idempotent();
-        if self.plan.options.retry.unsafe_methods && !is_safe {
-            // Lets a service that knows the header see that a repeated request is the same one.
+        let has_key = self.headers.has(&IDEMPOTENCY_KEY) || task.job.headers.iter().any(|(name, _)| *name == IDEMPOTENCY_KEY);
+        if self.plan.options.retry.unsafe_methods && !is_safe && !has_key {
             let key = HeaderValue::try_from(task.job.id.as_str()).ok();
-            added.extend(key.map(|key| (HeaderName::from_static("idempotency-key"), key)));
+            added.extend(key.map(|key| (IDEMPOTENCY_KEY, key)));
         }
         self.headers.request(Parts {
             method: task.method(),
@@ -111,9 +114,12 @@ impl Drive {
     /// The login that a job's URL has, which is taken out of it, or that netrc has for its host.
     pub(super) fn login(&self, job: &mut Job) -> Option<HeaderValue> {
         let of_url = origin::take_userinfo(&mut job.url);
-        if job.headers.iter().any(|(name, _)| *name == header::AUTHORIZATION) {
+        let has_own = job.headers.iter().any(|(name, _)| *name == header::AUTHORIZATION);
+        if has_own {
             return None;
         }
+        // A page does not choose who we are.
+        let of_url = of_url.filter(|_| job.parent.is_none());
         match of_url {
             Some((user, password)) => basic(&user, &password),
             None => self.plan.netrc.as_ref()?.authorization(job.url.host_str()?),

@@ -23,8 +23,9 @@ pub(super) struct Task {
     pub(super) attempts: u32,
     pub(super) waited: Waited,
     pub(super) first_started: Option<Instant>,
-    /// What its requests took so far, waits left out.
+    /// What its requests took so far, waits left out; and what they had when this attempt began.
     pub(super) busy: Duration,
+    busy_before: Duration,
     /// The login that its URL had, or that netrc has.
     pub(super) login: Option<HeaderValue>,
     /// What an earlier pass saw.
@@ -52,6 +53,7 @@ impl Task {
             waited: Waited::default(),
             first_started: None,
             busy: Duration::ZERO,
+            busy_before: Duration::ZERO,
             login,
             remembered,
         })
@@ -95,7 +97,13 @@ impl Task {
                 last.wait_ms = ms(waited.queue + waited.host);
             }
             self.attempts += 1;
+            self.busy_before = self.busy;
         }
+    }
+
+    /// What the requests of this attempt took: more than one where redirects were followed.
+    pub(super) fn attempt_took(&self) -> Duration {
+        self.busy.saturating_sub(self.busy_before)
     }
 
     /// Moves on by a redirect.

@@ -19,6 +19,8 @@ const SHARE_WINDOW: Duration = Duration::from_secs(10);
 /// After so many failures without an answer in between, a host holds at most [`TROUBLED_AT_ONCE`] places.
 const TROUBLED: u32 = 8;
 const TROUBLED_AT_ONCE: usize = 3;
+/// A host that says how long to wait is left alone for at most so many times that, however often it refuses.
+const GUESS_BEYOND: u32 = 4;
 /// Bounds of the pace that is learned from a host that refuses requests.
 const PACE_LEAST: Duration = Duration::from_millis(2);
 const PACE_MOST: Duration = Duration::from_secs(10);
@@ -62,6 +64,7 @@ pub(super) struct Host<T> {
     pace: Duration,
     /// Answers since the pace was last made slower.
     answers: u32,
+    has_answered: bool,
     adaptive: Option<Box<Adaptive>>,
     failing: Option<Failing>,
     /// Starts of late, all and retries, and when they were counted last.
@@ -144,6 +147,7 @@ impl<T> Host<T> {
             gap: None,
             pace: Duration::ZERO,
             answers: 0,
+            has_answered: false,
             failing: None,
             starts: 0.0,
             restarts: 0.0,
@@ -215,7 +219,9 @@ impl<T> Host<T> {
     /// Takes the next item out and counts its start. Call it only where [`outlook`](Host::outlook) says now.
     pub(super) fn start(&mut self, now: Instant, rules: &Rules) -> Option<(T, Waited, bool)> {
         let is_retry_due = self.again.peek().is_some_and(|later| later.not_before <= now);
-        let takes_retry = is_retry_due && self.may_retry(now, rules);
+        // A request that finds out whether the host is back is best one that has all its attempts left.
+        let is_probe = self.backoff.step > 0 && !self.fresh.is_empty();
+        let takes_retry = is_retry_due && !is_probe && self.may_retry(now, rules);
         let waiting = match () {
             () if takes_retry => self.again.pop().map(|later| later.waiting),
             () => self.fresh.pop_front(),
@@ -277,6 +283,7 @@ impl<T> Host<T> {
     /// An answer to what was started then: whatever it says of the job, the host works.
     pub(super) fn answered(&mut self, started: Instant, took: Duration, now: Instant) {
         self.failing = None;
+        self.has_answered = true;
         if self.backoff.began.is_none_or(|began| started >= began) {
             self.backoff.step = 0;
             self.answers = self.answers.saturating_add(1);
@@ -300,20 +307,13 @@ impl<T> Host<T> {
         rules: &Rules,
         rng: &mut fastrand::Rng,
     ) -> bool {
-        let is_news = self.backoff.began.is_none_or(|began| started >= began);
-        if is_news {
-            self.backoff.step = self.backoff.step.saturating_add(1);
-            self.backoff.began = Some(now);
-            self.backoff.is_asked = false;
-            self.pause(now + jittered(self.backoff.step, rules, rng), false);
-            let slower = if self.answers < PACE_IS_FAR { PACE_FAR } else { PACE_NEAR };
-            let pace = if self.pace.is_zero() {
-                self.gap.unwrap_or_default()
-            } else {
-                self.pace
-            };
-            self.pace = pace.mul_f64(slower).clamp(PACE_LEAST, PACE_MOST);
-            self.answers = 0;
+        if self.is_news(started) {
+            // A host that says how long knows better than a guess; 0 seconds says nothing.
+            let at_most = wait
+                .filter(|wait| !wait.is_zero())
+                .map_or(Duration::MAX, |wait| wait * GUESS_BEYOND);
+            self.back_off(at_most, now, rules, rng);
+            self.slow_down();
             let most = self.rules.in_flight;
             let adaptive = self.adaptive.get_or_insert_with(|| Box::new(Adaptive::full(most)));
             adaptive.overloaded(started, now);
@@ -321,11 +321,52 @@ impl<T> Host<T> {
         if let Some(wait) = wait {
             self.pause(now + wait.min(rules.longest_pause), true);
         }
-        self.failed(now, rules)
+        self.count_failure(now, rules)
     }
 
-    /// No answer, or one that says that the host does not work. Returns whether it has to be given up.
-    pub(super) fn failed(&mut self, now: Instant, rules: &Rules) -> bool {
+    /// No answer to what was started then, or one that says that the host does not work. Returns whether it has to be given up.
+    ///
+    /// A host that has answered before is taken to come back: after some failures in a row it is left alone for longer and longer, so that
+    /// a restart costs a few jobs an attempt and not all jobs all of theirs. One that never has is not waited for: its jobs fail as fast
+    /// as their own retries let them.
+    pub(super) fn failed(&mut self, started: Instant, now: Instant, rules: &Rules, rng: &mut fastrand::Rng) -> bool {
+        let gives_up = self.count_failure(now, rules);
+        let is_troubled = self.failing.is_some_and(|failing| failing.count >= TROUBLED);
+        if self.has_answered && is_troubled && self.is_news(started) {
+            self.back_off(Duration::MAX, now, rules, rng);
+        }
+        gives_up
+    }
+
+    /// Whether what was started then can know of the last back-off.
+    fn is_news(&self, started: Instant) -> bool {
+        self.backoff.began.is_none_or(|began| started >= began)
+    }
+
+    fn back_off(&mut self, at_most: Duration, now: Instant, rules: &Rules, rng: &mut fastrand::Rng) {
+        self.backoff.step = self.backoff.step.saturating_add(1);
+        self.backoff.began = Some(now);
+        self.backoff.is_asked = false;
+        let wait = jittered(self.backoff.step, at_most, rules, rng);
+        self.pause(now + wait, false);
+    }
+
+    /// Refused after answers: its rate is what was too much. Refused again without one, the back-off is what was too short.
+    fn slow_down(&mut self) {
+        if self.answers == 0 && !self.pace.is_zero() {
+            return;
+        }
+        let slower = if self.answers < PACE_IS_FAR { PACE_FAR } else { PACE_NEAR };
+        let pace = if self.pace.is_zero() {
+            self.gap.unwrap_or_default()
+        } else {
+            self.pace
+        };
+        self.pace = pace.mul_f64(slower).clamp(PACE_LEAST, PACE_MOST);
+        self.answers = 0;
+    }
+
+    fn count_failure(&mut self, now: Instant, rules: &Rules) -> bool {
         let failing = self.failing.get_or_insert(Failing { since: now, count: 0 });
         failing.count = failing.count.saturating_add(1);
         now.saturating_duration_since(failing.since) >= rules.give_up
@@ -387,9 +428,9 @@ fn share_left(age: Duration) -> f64 {
 }
 
 /// Full jitter under a bound that doubles with each step (Marc Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog 2015).
-fn jittered(step: u32, rules: &Rules, rng: &mut fastrand::Rng) -> Duration {
+fn jittered(step: u32, at_most: Duration, rules: &Rules, rng: &mut fastrand::Rng) -> Duration {
     let factor = 1_u32.checked_shl(step.saturating_sub(1)).unwrap_or(u32::MAX);
-    let longest = rules.backoff_base.saturating_mul(factor).min(rules.backoff_cap);
+    let longest = rules.backoff_base.saturating_mul(factor).min(rules.backoff_cap).min(at_most);
     longest.mul_f64(rng.f64())
 }
 

@@ -215,7 +215,7 @@ impl<T> Schedule<T> {
                 false
             }
             Verdict::Overloaded(wait) => host.overloaded(place.started, wait, now, &self.rules, &mut self.rng),
-            Verdict::Failed => host.failed(now, &self.rules),
+            Verdict::Failed => host.failed(place.started, now, &self.rules, &mut self.rng),
             Verdict::Unknown => false,
         };
         let mut left = Vec::new();
@@ -271,17 +271,6 @@ impl<T> Schedule<T> {
         self.by_name.len()
     }
 
-    /// Takes all that waits out, in no order.
-    pub fn drain(&mut self) -> Vec<T> {
-        let mut left = Vec::with_capacity(self.queued);
-        for host in self.hosts.iter_mut().flatten() {
-            left.extend(host.fresh.drain(..).map(|waiting| waiting.item));
-            left.extend(host.again.drain().map(host::Later::into_item));
-        }
-        self.queued = 0;
-        left
-    }
-
     /// Takes fresh jobs out of the host that has the most, all but the first `keep`, to be put aside until it is
     /// [hungry](Schedule::hungry). None where no host has more.
     pub fn spill(&mut self, keep: usize) -> Option<(Arc<str>, Vec<T>)> {
@@ -293,20 +282,6 @@ impl<T> Schedule<T> {
         longest.spilled += items.len() as u64;
         self.queued -= items.len();
         Some((longest.name.clone(), items))
-    }
-
-    /// Whether jobs of this host lie aside: what comes for it belongs behind them.
-    pub fn has_spilled(&self, host: &str) -> bool {
-        self.spilled(host) > 0
-    }
-
-    /// Counts jobs of a host that were put aside without having been pushed.
-    pub fn count_spilled(&mut self, host: &str, count: u64, now: Instant) {
-        let number = self.find_or_add(host, now);
-        if let Some(host) = &mut self.hosts[number] {
-            host.spilled += count;
-            self.refresh(number, now);
-        }
     }
 
     /// A host that has little at hand and jobs aside. Push some of them, then say how many with [`restored`](Schedule::restored).
@@ -328,13 +303,6 @@ impl<T> Schedule<T> {
             host.spilled = count.map_or(0, |count| host.spilled.saturating_sub(count));
             self.refresh(number, now);
         }
-    }
-
-    /// Jobs aside, of one host.
-    fn spilled(&self, name: &str) -> u64 {
-        let number = self.by_name.get(name);
-        let host = number.and_then(|number| self.hosts[*number].as_ref());
-        host.map_or(0, |host| host.spilled)
     }
 
     fn find_or_add(&mut self, name: &str, now: Instant) -> usize {
@@ -399,7 +367,9 @@ impl<T> Schedule<T> {
     /// Hosts whose instant has come.
     fn wake(&mut self, now: Instant) {
         while let Some(&Reverse((until, number))) = self.waiting.peek() {
-            let is_current = self.hosts[number].as_ref().is_some_and(|host| host.standing == Standing::Waiting(until));
+            let is_current = self.hosts[number]
+                .as_ref()
+                .is_some_and(|host| host.standing == Standing::Waiting(until));
             if is_current && until > now {
                 return;
             }
@@ -415,7 +385,9 @@ impl<T> Schedule<T> {
         if self.waiting.len() > 2 * self.by_name.len() + 64 {
             let hosts = &self.hosts;
             self.waiting.retain(|Reverse((until, number))| {
-                hosts[*number].as_ref().is_some_and(|host| host.standing == Standing::Waiting(*until))
+                hosts[*number]
+                    .as_ref()
+                    .is_some_and(|host| host.standing == Standing::Waiting(*until))
             });
         }
     }

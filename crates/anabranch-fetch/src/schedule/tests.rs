@@ -213,6 +213,49 @@ fn a_troubled_host_holds_few_places() {
 }
 
 #[test]
+fn a_host_that_has_answered_is_waited_for_and_one_that_never_has_is_not() {
+    let now = Instant::now();
+    let mut schedule = schedule(limits(64, 16), now);
+    (0..100).for_each(|item| schedule.push("restarts", item, now).unwrap());
+    let mut places = start_all(&mut schedule, now);
+    let (_, place, _) = places.pop().unwrap();
+    end(&mut schedule, place, Verdict::Answered, now);
+    for (_, place, _) in places {
+        end(&mut schedule, place, Verdict::Failed, now + ms(1));
+    }
+    // Its jobs are asked for one at a time, further and further apart.
+    let mut at = now + ms(1);
+    let mut asked = 0;
+    while at < now + Duration::from_secs(20) {
+        match schedule.next(at) {
+            Next::Start(_, place, _) => {
+                asked += 1;
+                end(&mut schedule, place, Verdict::Failed, at);
+            }
+            Next::Wait(until) => at = until,
+            Next::Blocked => panic!("it waits for nothing"),
+        }
+    }
+    assert!((5..40).contains(&asked), "{asked} jobs lost an attempt in 20 s");
+    assert_eq!(schedule.explain("restarts", at).reason, Reason::None);
+}
+
+#[test]
+fn who_finds_out_whether_a_host_is_back_has_all_attempts_left() {
+    let now = Instant::now();
+    let mut schedule = schedule(limits(64, 1), now);
+    (0..3).for_each(|item| schedule.push("a", item, now).unwrap());
+    let (item, place, _) = start_all(&mut schedule, now).remove(0);
+    end(&mut schedule, place, Verdict::Overloaded(Some(ms(10))), now);
+    schedule.push_again("a", item, now, now).unwrap();
+    let later = now + Duration::from_secs(1);
+    let (probe, place, _) = start_all(&mut schedule, later).remove(0);
+    assert_eq!(probe, 1);
+    end(&mut schedule, place, Verdict::Answered, later);
+    assert_eq!(start_all(&mut schedule, later + Duration::from_secs(1)).remove(0).0, item);
+}
+
+#[test]
 fn retries_are_a_share_of_the_starts_but_for_three_at_once() {
     let now = Instant::now();
     let mut schedule = schedule(limits(1_000, 1_000), now);
@@ -330,9 +373,10 @@ fn jobs_put_aside_come_back_when_their_host_runs_low() {
     assert!(seen >= 64 - HUNGRY_BELOW, "{seen}");
     schedule.push("big", 64, now).unwrap();
     schedule.restored("big", Some(1), now);
-    assert!(schedule.has_spilled("big"));
+    assert_eq!(schedule.explain("big", now).queued, schedule.queued() as u64 + 935);
     schedule.restored("big", None, now);
-    assert!(!schedule.has_spilled("big") && schedule.hungry().is_none());
+    assert_eq!(schedule.explain("big", now).queued, schedule.queued() as u64);
+    assert!(schedule.hungry().is_none());
 }
 
 #[test]

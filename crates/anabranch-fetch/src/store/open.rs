@@ -15,7 +15,7 @@ use super::queue::Queue;
 use super::reading::Reading;
 use super::shape::Shape;
 use super::outputs::{absolute, remove};
-use super::sink::{Database, FileSink, Target};
+use super::sink::{Database, FileSink, Segments, Target};
 use super::spill::Spill;
 use super::writer::Writer;
 use super::{Committed, Opened, Setup, Shared, Store, rewrite};
@@ -64,6 +64,7 @@ pub(super) fn open(options: &Options, setup: Setup) -> Result<(Store, Opened), F
         echo,
         sinks: kept.sinks,
         databases: kept.databases,
+        segments: kept.segments,
         bodies,
         folder: output.folder.clone(),
         crawl: most,
@@ -115,6 +116,7 @@ struct Found {
     records: Option<Appended>,
     sinks: Vec<FileSink>,
     databases: Vec<Database>,
+    segments: Vec<Segments>,
     reading: Reading,
     /// The record file and its length, to be said on stdout.
     replay: Option<(PathBuf, u64)>,
@@ -157,8 +159,7 @@ impl Plan<'_> {
         }
         let mut databases = self.databases(Some(&journal), pass)?;
         if let Some(key) = earlier_key {
-            let earlier = format!("{}#{key}.", self.places.name().unwrap_or_default());
-            databases.iter_mut().try_for_each(|database| database.forget_run(&earlier))?;
+            self.forget_run(&key, &mut databases)?;
         }
         if output.retry_failed {
             let files = self.kept_files(&journal, pass)?;
@@ -170,6 +171,7 @@ impl Plan<'_> {
             journal.sync_fully()?;
         }
         let (records, sinks) = self.files(&journal, pass)?;
+        let segments = self.segments(Some(&journal), pass)?;
         let earlier = journal.counts()?;
         let reading = self.reading(&path, &earlier, pass)?;
         let replay = records.as_ref().map(|records| records.kept()).map(|kept| (kept.path, kept.length));
@@ -188,6 +190,7 @@ impl Plan<'_> {
             records,
             sinks,
             databases,
+            segments,
             reading,
             replay,
             opened,
@@ -219,6 +222,7 @@ impl Plan<'_> {
             records: None,
             sinks,
             databases: self.databases(None, 1)?,
+            segments: self.segments(None, 1)?,
             reading: Reading::nothing(),
             replay: None,
             opened: Opened {

@@ -8,7 +8,7 @@ use super::file::{Appended, Kept, failed};
 use super::journal::Journal;
 use super::open::Plan;
 use super::place::of_pass;
-use super::sink::{Csv, Database, FileKind, FileSink, Target, Warc};
+use super::sink::{Csv, Database, FileKind, FileSink, Segments, Target, Warc, remove_all};
 use super::writer::RECORDS;
 use crate::FetchError;
 
@@ -71,6 +71,34 @@ impl Plan<'_> {
             });
         }
         Ok((records, sinks))
+    }
+
+    /// Folders of Parquet files, which are made of the record file.
+    pub(super) fn segments(&self, journal: Option<&Journal>, pass: u32) -> Result<Vec<Segments>, FetchError> {
+        let mut all = Vec::new();
+        for (slot, target) in (RECORDS + 1..).zip(self.targets) {
+            let Target::Parquet(folder) = target else {
+                continue;
+            };
+            let Some(journal) = journal else {
+                return Err(FetchError::usage("a Parquet sink is made of a record file: --run NAME or -o FILE"));
+            };
+            let run = format!("{}-{pass}", journal.text("key")?.unwrap_or_default());
+            let note = format!("parquet {slot} {pass}");
+            let reached = journal.text(&note)?.and_then(|reached| reached.parse().ok()).unwrap_or(0);
+            all.push(Segments::open(folder, &run, note, reached)?);
+        }
+        Ok(all)
+    }
+
+    /// Takes out of other places what an earlier beginning of this run, of that key, left there.
+    pub(super) fn forget_run(&self, key: &str, databases: &mut [Database]) -> Result<(), FetchError> {
+        let earlier = format!("{}#{key}.", self.places.name().unwrap_or_default());
+        databases.iter_mut().try_for_each(|database| database.forget_run(&earlier))?;
+        self.targets.iter().try_for_each(|target| match target {
+            Target::Parquet(folder) => remove_all(folder, key),
+            _ => Ok(()),
+        })
     }
 
     pub(super) fn new_sink(&self, target: &Target, path: &Path, slot: i64) -> Result<FileSink, FetchError> {

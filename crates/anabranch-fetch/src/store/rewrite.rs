@@ -60,6 +60,7 @@ pub(super) fn forget_failed(
         "update found set is_done = 0 where job is not null and id in (select id from done where outcome in ({failed_outcomes}));
          delete from found where job is null and id in (select id from done where outcome in ({failed_outcomes}));
          delete from done where outcome in ({failed_outcomes});
+         delete from meta where name like 'parquet %';
          insert or replace into meta values ('finished', 'no')"
     ))?;
     journal.commit()?;

@@ -48,7 +48,12 @@ impl Run {
     }
 
     fn try_open(&self) -> Result<(Store, Opened), FetchError> {
-        Store::open(&self.options, Setup::default())
+        // Where lines go to stdout, nobody wants to see them.
+        let setup = Setup {
+            stdout: Some(Box::new(std::io::sink())),
+            observer: None,
+        };
+        Store::open(&self.options, setup)
     }
 
     /// Opens it, commits these, and closes it.

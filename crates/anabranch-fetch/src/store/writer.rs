@@ -13,7 +13,7 @@ use super::journal::{Done, Journal};
 use super::place::Lock;
 use super::queue::{Queue, Work};
 use super::shape::Shape;
-use super::sink::{Database, FileSink};
+use super::sink::{Database, FileSink, Segments};
 use super::{Committed, Ending, Key, Observer};
 use crate::FetchError;
 use crate::record::{Finished, SavedBody};
@@ -35,6 +35,8 @@ pub(super) struct Writer {
     pub(super) echo: Option<Echo>,
     pub(super) sinks: Vec<FileSink>,
     pub(super) databases: Vec<Database>,
+    /// Made of the record file as it grows.
+    pub(super) segments: Vec<Segments>,
     pub(super) bodies: Option<Bodies>,
     /// The folder for bodies.
     pub(super) folder: Option<PathBuf>,
@@ -144,6 +146,7 @@ impl Writer {
         if let Some(bodies) = &mut self.bodies {
             bodies.rename()?;
         }
+        self.extend_segments(false)?;
         // With a journal they are safe now, whoever listens; without one they are what was said.
         if self.is_durable {
             self.count(&finished);
@@ -299,6 +302,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes segments of what is committed: of all of it, or where it has become enough for one.
+    fn extend_segments(&mut self, is_last: bool) -> Result<(), FetchError> {
+        let (Some(records), Some(journal)) = (&self.records, &self.journal) else {
+            return Ok(());
+        };
+        let kept = records.kept();
+        for segments in &mut self.segments {
+            if (is_last || segments.wants(kept.length)) && segments.extend(&kept.path, kept.length)? {
+                let (name, reached) = segments.note();
+                lock(journal).set_text(name, &reached)?;
+            }
+        }
+        Ok(())
+    }
+
     fn count(&self, finished: &[Finished]) {
         let mut counts = self.counts();
         finished.iter().for_each(|finished| counts.count(&finished.record));
@@ -309,6 +327,7 @@ impl Writer {
     }
 
     fn finish(&mut self, ending: Ending) -> Result<(), FetchError> {
+        self.extend_segments(true)?;
         let Some(journal) = self.journal.clone() else {
             return Ok(());
         };

@@ -3,6 +3,7 @@
 //! Values that came from the environment or from files are registered here as secrets, so that no message shows them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -76,6 +77,11 @@ impl Faults {
     /// Says whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Says whether something is wrong at these bytes of the text.
+    pub(crate) fn has_within(&self, bytes: Range<usize>) -> bool {
+        self.list.iter().any(|fault| bytes.contains(&fault.span.start))
     }
 
     /// Counts the faults, those beyond the kept ones as well.

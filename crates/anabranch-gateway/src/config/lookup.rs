@@ -13,6 +13,11 @@ pub trait Lookup {
     /// The content of a file; a relative path begins at the folder of the config file.
     fn file(&self, path: &str) -> io::Result<String>;
 
+    /// The content of a file that is no secret, such as a schema: messages may quote it, and everybody may read it.
+    fn public_file(&self, path: &str) -> io::Result<String> {
+        self.file(path)
+    }
+
     /// The folder that workers run in and that relative paths of their programs begin at: that of the config file. None where there is
     /// no disk to look at; then nothing is said about whether a program is there.
     fn folder(&self) -> Option<&Path> {

@@ -255,8 +255,24 @@ pub struct ProxyConfig {
 pub struct SchemaConfig {
     /// The schema.
     pub node: Node,
-    /// Where it is named, if it stands in a file of its own: places in `node` are then places in that file.
-    pub outside: Option<Span>,
+    /// Where it is named, if it stands in a text of its own: places in `node` are then places in that text.
+    pub outside: Option<SchemaText>,
+}
+
+impl SchemaConfig {
+    /// Its place in the config.
+    pub fn place(&self) -> Span {
+        self.outside.as_ref().map_or(self.node.span, |outside| outside.place)
+    }
+}
+
+/// The text that a schema of its own was read of.
+#[derive(Clone, Debug)]
+pub struct SchemaText {
+    /// Where the config names it.
+    pub place: Span,
+    /// All of it.
+    pub text: String,
 }
 
 /// `reply:` in the forms that are built.

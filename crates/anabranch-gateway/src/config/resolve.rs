@@ -1,5 +1,7 @@
 //! `$env.NAME` and `$file.PATH` in a text: read when the config is loaded, and never shown in a fault.
 
+use std::io;
+
 use super::faults::Faults;
 use super::lookup::Lookup;
 use super::yaml::Span;
@@ -51,6 +53,12 @@ pub(super) fn resolve(text: &str, span: Span, purpose: Purpose, lookup: &dyn Loo
         at += length;
     }
     complete.then_some(resolved)
+}
+
+/// The path where `text` is a reference to a file and nothing else.
+pub(super) fn file_alone(text: &str) -> Option<&str> {
+    let outside = Outside::at(text).filter(|outside| text.starts_with('$') && outside.length == text.len())?;
+    (matches!(outside.root, Root::File) && !outside.name.is_empty()).then_some(outside.name)
 }
 
 /// The first reference to the outside in `text`, as its byte range; for texts in which none may stand.
@@ -196,11 +204,22 @@ impl<'a> Outside<'a> {
                     Some(content)
                 }
                 Err(error) => {
-                    faults.add(place, format!("cannot read file `{name}`: {error}"));
+                    unreadable(place, name, &error, faults);
                     None
                 }
             },
         }
+    }
+}
+
+/// Reports a file that is not there, or cannot be read.
+pub(super) fn unreadable(place: Span, name: &str, error: &io::Error, faults: &mut Faults) {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            let help = "a path begins at the folder of the config file";
+            faults.add_with_help(place, format!("there is no file `{name}`"), help);
+        }
+        _ => faults.add(place, format!("cannot read file `{name}`: {error}")),
     }
 }
 
@@ -283,7 +302,7 @@ mod tests {
     fn what_is_missing_is_a_fault_at_its_place() {
         assert_eq!(
             check("é $env.NOPE x $file.no/pe", Purpose::Template).unwrap_err(),
-            "3..12 environment variable `NOPE` is not set; 15..26 cannot read file `no/pe`: no such file"
+            "3..12 environment variable `NOPE` is not set; 15..26 there is no file `no/pe`"
         );
         assert_eq!(check("$env.", Purpose::Template).unwrap_err(), "0..5 a reference without a name");
         assert_eq!(
@@ -305,5 +324,24 @@ mod tests {
     fn the_first_reference_is_found_behind_dollars() {
         assert_eq!(first_outside("a $$env.X $y $env.Z"), Some(13..19));
         assert_eq!(first_outside("$$ $x"), None);
+    }
+
+    #[test]
+    fn a_file_alone_is_told_from_a_file_in_a_text() {
+        assert_eq!(file_alone("$file.a/b.json"), Some("a/b.json"));
+        assert_eq!(file_alone("${file.b.json}"), Some("b.json"));
+        for text in [
+            "",
+            "file.a",
+            "x$file.a",
+            "$file.a b",
+            "$$file.a",
+            "$file.",
+            "${file.a",
+            "$env.A",
+            "${file.a}b",
+        ] {
+            assert_eq!(file_alone(text), None, "{text}");
+        }
     }
 }

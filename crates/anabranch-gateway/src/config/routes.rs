@@ -4,8 +4,9 @@ use super::calls;
 use super::proxy;
 use super::keys;
 use super::faults::{one_of, Faults};
-use super::model::{CallConfig, ReplyConfig, RouteConfig, SchemaConfig};
+use super::model::{CallConfig, ReplyConfig, RouteConfig, SchemaConfig, SchemaText};
 use super::read::{Reader, Section};
+use super::resolve::{file_alone, unreadable};
 use super::units;
 use super::yaml::{self, Node, NodeKind, Spanned};
 
@@ -117,9 +118,7 @@ fn route(
         body_max: body
             .and_then(|body| body.get("max"))
             .and_then(|node| reader.unit(node, "`max`", units::size)),
-        body_schema: body
-            .and_then(|body| body.get("schema"))
-            .and_then(|node| schema(reader, node)),
+        body_schema: body.and_then(|body| body.get("schema")).and_then(|node| schema(reader, node)),
         deadline: section.get("deadline").and_then(|node| reader.duration(node, "`deadline`")),
         grace: section.get("grace").and_then(|node| reader.unit(node, "`grace`", units::duration)),
         need: section.get("need").map(|node| reader.names(node, "`need`")),
@@ -157,15 +156,17 @@ fn schema(reader: &mut Reader<'_>, node: &Node) -> Option<SchemaConfig> {
             outside: None,
         }),
         NodeKind::Text(..) => {
-            let text = reader.final_text(node, "`schema`")?;
+            let text = schema_text(reader, node)?;
             let mut faults = Faults::new("schema", &text.value);
             let parsed = yaml::parse(&text.value, &mut faults);
             for fault in faults.sorted() {
                 let (line, column) = faults.line_column(fault.span.start);
                 let message = format!("the schema cannot be read: {}, at line {line}, column {column}", fault.message);
-                reader
-                    .faults
-                    .add_with_help(node.span, message, fault.help.clone().unwrap_or_else(|| "expected JSON or YAML".to_owned()));
+                reader.faults.add_with_help(
+                    node.span,
+                    message,
+                    fault.help.clone().unwrap_or_else(|| "expected JSON or YAML".to_owned()),
+                );
             }
             let root = parsed.filter(|_| faults.is_empty())?;
             if !matches!(root.kind, NodeKind::Map(_) | NodeKind::Bool(_)) {
@@ -174,11 +175,29 @@ fn schema(reader: &mut Reader<'_>, node: &Node) -> Option<SchemaConfig> {
             }
             Some(SchemaConfig {
                 node: root,
-                outside: Some(node.span),
+                outside: Some(SchemaText {
+                    place: node.span,
+                    text: text.value,
+                }),
             })
         }
         _ => {
             reader.wrong(node, "`schema`", "a JSON Schema, or a file with one: `$file.order.schema.json`");
+            None
+        }
+    }
+}
+
+/// What stands in the file, which is no secret, so that faults may quote it; or text with references.
+fn schema_text(reader: &mut Reader<'_>, node: &Node) -> Option<Spanned<String>> {
+    let NodeKind::Text(text, _) = &node.kind else { return None };
+    let Some(path) = file_alone(text) else {
+        return reader.final_text(node, "`schema`");
+    };
+    match reader.lookup.public_file(path) {
+        Ok(text) => Some(Spanned::new(text, node.span)),
+        Err(error) => {
+            unreadable(node.span, path, &error, reader.faults);
             None
         }
     }

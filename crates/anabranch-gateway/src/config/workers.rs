@@ -35,6 +35,11 @@ fn command(reader: &mut Reader<'_>, node: &Node) -> Vec<Spanned<String>> {
             return Vec::new();
         }
         NodeKind::List(words) if !words.is_empty() => words,
+        NodeKind::List(_) => {
+            let expected = "expected the program and its arguments such as `[python3, score.py]`";
+            reader.faults.add_with_help(node.span, "`run` is an empty list", expected);
+            return Vec::new();
+        }
         _ => {
             reader.wrong(
                 node,

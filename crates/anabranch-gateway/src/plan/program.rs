@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::model::{Hop, Need, Program, Reference, Reply, Root, RoutePlan, Variable};
+use super::model::{Action, CallPlan, Hop, Need, Program, Reference, Reply, Root, RoutePlan, Variable};
 use super::names::Names;
 use super::place::{fault, Text};
 use super::reference::Written;
@@ -168,5 +168,12 @@ fn items_of(program: &Program, route: &RoutePlan, is_reply: bool) -> Vec<usize> 
 
 fn may_be_null(route: &RoutePlan, call: usize) -> bool {
     let needed = matches!(&route.need, Need::All(needs) if needs.contains(&call));
-    !needed && route.calls[call].otherwise.is_none()
+    !needed && route.calls[call].otherwise.is_none() && !is_fixed(&route.calls[call])
+}
+
+/// Whether it is a value without conditions, references and programs, which does not fail.
+fn is_fixed(call: &CallPlan) -> bool {
+    let is_unconditional = call.when.is_none() && call.when_program.is_none() && call.waits.is_empty();
+    let is_as_written = call.edit.is_none() && call.list.is_none();
+    matches!(call.action, Action::Value(_)) && is_unconditional && is_as_written && call.references().is_empty()
 }

@@ -39,8 +39,7 @@ pub(super) struct Around<'a> {
 pub(super) fn compile(route: &RouteConfig, proxy: &ProxyConfig, around: &Around<'_>, faults: &mut Faults) -> ProxyPlan {
     if let Some(schema) = &route.body_schema {
         let help = "leave `schema` out; a body that is passed through is not read";
-        let place = schema.outside.unwrap_or(schema.node.span);
-        fault(faults, place, "a proxy cannot check a body against a schema", help);
+        fault(faults, schema.place(), "a proxy cannot check a body against a schema", help);
     }
     let names = around.names;
     let written = with_path(&proxy.target, around);

@@ -51,7 +51,10 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
     let path_params = params.len();
     let mut params = with_query(params, route, faults);
     let headers = headers::names(&route.headers, faults);
-    let deadline = route.deadline.as_ref().map_or_else(|| usual_deadline(route), |deadline| deadline.value);
+    let deadline = route
+        .deadline
+        .as_ref()
+        .map_or_else(|| usual_deadline(route), |deadline| deadline.value);
     check_call_names(route, &params, around.config, faults);
 
     let has_body = !matches!(method, Method::GET | Method::HEAD);
@@ -61,12 +64,7 @@ pub(super) fn compile(route: &RouteConfig, around: &Around<'_>, faults: &mut Fau
     }
     if let Some(schema) = route.body_schema.as_ref().filter(|_| !has_body) {
         let help = "`body:` is for POST, PUT, PATCH and DELETE routes";
-        fault(
-            faults,
-            schema.outside.unwrap_or(schema.node.span),
-            format!("a {method} request has no body"),
-            help,
-        );
+        fault(faults, schema.place(), format!("a {method} request has no body"), help);
     }
     let body_schema = route.body_schema.as_ref().and_then(|schema| schema::compile(schema, faults));
     let calls: Vec<&str> = route.calls.iter().map(|call| call.name.value.as_str()).collect();

@@ -15,14 +15,18 @@ use crate::source::GatewaySource;
 
 /// Compiles all sources.
 pub(super) fn compile(config: &Config, credentials: &[HeaderName], faults: &mut Faults) -> Vec<SourcePlan> {
-    config
-        .sources
-        .iter()
-        .map(|source| one(source, &config.defaults, credentials, faults))
-        .collect()
+    let routes = config.routes.first().map(|route| route.method.span.start);
+    let mut plans = Vec::with_capacity(config.sources.len());
+    for (at, source) in config.sources.iter().enumerate() {
+        let next = config.sources.get(at + 1).map(|next| next.name.span.start).or(routes);
+        let end = next.filter(|next| *next > source.name.span.start).unwrap_or(usize::MAX);
+        plans.push(one(source, end, &config.defaults, credentials, faults));
+    }
+    plans
 }
 
-fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName], faults: &mut Faults) -> SourcePlan {
+/// Compiles one, which is written before the byte `end`.
+fn one(source: &SourceConfig, end: usize, defaults: &CallSettings, credentials: &[HeaderName], faults: &mut Faults) -> SourcePlan {
     check_name(source, faults);
     let kind = kind(source);
     let (in_flight, pool) = match kind {
@@ -64,7 +68,7 @@ fn one(source: &SourceConfig, defaults: &CallSettings, credentials: &[HeaderName
     };
     check_endpoints(source, &plan, faults);
     check_database(source, &plan, faults);
-    worker::check(source, &plan, faults);
+    worker::check(source, &plan, end, faults);
     plan
 }
 

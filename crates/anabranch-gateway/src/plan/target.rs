@@ -95,9 +95,12 @@ pub(super) fn find_source(name: Text<'_>, way: Way, sources: &[SourceConfig], fa
     }
     let (what, help) = match is {
         Way::Http => ("a service that is asked by HTTP", format!("`get: {} /path`", name.text)),
-        Way::Sql => ("a Postgres database", format!("`sql: {}` with `select:` or `exec:`", name.text)),
-        Way::Redis => ("a Redis server", format!("`redis: {} GET name`", name.text)),
-        Way::Run => ("a program", format!("`run: {}` with `body:`", name.text)),
+        Way::Sql => (
+            "a Postgres database",
+            format!("a call with `sql: {}` and `select:` or `exec:`", name.text),
+        ),
+        Way::Redis => ("a Redis server", format!("a call with `redis: {} GET name`", name.text)),
+        Way::Run => ("a program", format!("a call with `run: {}` and `body:`", name.text)),
     };
     fault(faults, name, format!("`{}` is {what}", name.text), help);
     None

@@ -26,11 +26,12 @@ pub(super) fn compile(worker: &WorkerConfig) -> WorkerPlan {
     }
 }
 
-/// Asks the engine whether it could be started. Nothing is; and nothing is asked where there is no disk to look at, or where the
-/// reader has reported something already.
-pub(super) fn check(source: &SourceConfig, plan: &SourcePlan, faults: &mut Faults) {
+/// Asks the engine whether it could be started. Nothing is; and nothing is asked where there is no disk to look at, or where something
+/// has been reported of this source already, which ends before the byte `end`.
+pub(super) fn check(source: &SourceConfig, plan: &SourcePlan, end: usize, faults: &mut Faults) {
     let Some(worker) = &source.worker else { return };
-    let (Some(program), true) = (worker.command.first(), faults.is_empty()) else {
+    let is_sound = !faults.has_within(source.name.span.start..end);
+    let (Some(program), true) = (worker.command.first(), is_sound) else {
         return;
     };
     if cfg!(not(unix)) {

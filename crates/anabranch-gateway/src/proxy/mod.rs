@@ -22,6 +22,7 @@ use crate::plan::{Plan, ProxyPlan, RoutePlan};
 use crate::respond::Problem;
 use crate::route::Matched;
 
+use pages::Wish;
 use request::Draft;
 
 pub(crate) use answer::{Body, PassedHead};
@@ -40,6 +41,8 @@ pub(crate) struct ProxySetup {
     /// For HEAD, which a GET route answers too.
     head: SharedPrototype,
     settings: CallSettings,
+    /// Whether an `Authorization` of ours goes out, whoever the client is.
+    is_authorized: bool,
 }
 
 impl ProxySetup {
@@ -52,7 +55,10 @@ impl ProxySetup {
             body_idle: Some(proxy.body_idle),
             ..WireLimits::default()
         };
+        let of_source = plan.sources[proxy.request.source].headers.iter().map(|(name, _)| name);
+        let own = proxy.request.headers.iter().map(|(name, _)| name);
         Some(ProxySetup {
+            is_authorized: of_source.chain(own).any(|name| *name == header::AUTHORIZATION),
             prototype: Arc::new(prototype(plan, route, proxy, &route.method)),
             head: Arc::new(prototype(plan, route, proxy, &Method::HEAD)),
             settings: CallSettings {
@@ -130,7 +136,7 @@ impl<'a> Outgoing<'a> {
             &setup.prototype
         };
         let looking = match (proxy.keep, &gateway.pages) {
-            (Some(stale), Some(pages)) => look_up(pages, source, &draft, proxy, passed, stale),
+            (Some(stale), Some(pages)) => look_up(pages, source, &draft, (proxy, setup), passed, stale),
             _ => None,
         };
         if let Some(answer) = looking.as_ref().and_then(|looking| looking.fresh(passed.method)) {
@@ -167,7 +173,7 @@ fn look_up<'a>(
     pages: &'a Pages,
     source: &Source,
     draft: &Draft,
-    proxy: &'a ProxyPlan,
+    (proxy, setup): (&'a ProxyPlan, &ProxySetup),
     passed: &Passed<'a>,
     stale: Duration,
 ) -> Option<Box<Looking<'a>>> {
@@ -175,19 +181,16 @@ fn look_up<'a>(
         return None;
     }
     let counts = |name: &HeaderName| !conditions::CONDITIONS.contains(name) && *name != header::CACHE_CONTROL;
-    let sent = draft.headers.iter().filter(|(name, _)| counts(name));
-    let sent = sent
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect();
-    Some(Box::new(Looking::up(
-        pages,
-        source.name(),
-        &draft.target,
-        sent,
-        passed.headers,
-        &proxy.forward,
+    let text = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
+    let wish = Wish {
+        passed: draft.headers.iter().filter(|(name, _)| counts(name)).map(text).collect(),
+        own: draft.headers[draft.clients..].iter().map(text).collect(),
+        headers: passed.headers,
+        forward: &proxy.forward,
         stale,
-    )))
+        is_authorized: setup.is_authorized,
+    };
+    Some(Box::new(Looking::up(pages, source.name(), &draft.target, wish)))
 }
 
 /// Why nothing of an answer was passed on.

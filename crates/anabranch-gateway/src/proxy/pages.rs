@@ -3,8 +3,9 @@
 
 mod storing;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anabranch::Kind;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 pub(crate) use storing::Storing;
 
 use super::answer;
-use super::conditions::{Validators, Wanted, wanted};
+use super::conditions::{CONDITIONS, Validators, Wanted, wanted};
 use crate::gateway::Answer;
 use crate::respond::Problem;
 use crate::respond::cache_status::{self, CacheStatus, Came};
@@ -26,6 +27,8 @@ use crate::respond::cache_status::{self, CacheStatus, Came};
 const PAGE_MAX: usize = 8 << 20;
 /// Addresses of which it is remembered on what their answers depend.
 const ADDRESSES: usize = 16_384;
+/// Counters of writes; addresses that share one cost each other an answer that is not kept, if both are busy at that moment.
+const WRITE_COUNTERS: usize = 1_024;
 
 /// The answers that are kept, of all proxies.
 pub(crate) struct Pages {
@@ -35,6 +38,8 @@ pub(crate) struct Pages {
     filling: AtomicU64,
     /// How many these may be.
     filling_max: u64,
+    /// How often addresses were written to, for answers that are on their way meanwhile: of their address nothing may be known yet.
+    writes: Box<[AtomicU64]>,
 }
 
 impl std::fmt::Debug for Pages {
@@ -60,6 +65,7 @@ impl Pages {
             filling_max: cache.counts().bytes_max,
             cache,
             varies: VaryIndex::new(ADDRESSES),
+            writes: (0..WRITE_COUNTERS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -70,10 +76,20 @@ impl Pages {
 
     /// Forgets what is kept of an address that was written to (RFC 9111 section 4.4).
     pub(crate) fn written(&self, source: &str, request: &Request) {
-        if self.varies.knows(&base(source, request.path_and_query())) {
+        let address = base(source, request.path_and_query());
+        // Before the purge: what comes in between is removed by whoever puts it there.
+        self.counter(&address).fetch_add(1, Ordering::SeqCst);
+        if self.varies.knows(&address) {
             let label = label(source, request.path_and_query());
             self.cache.purge_where(|other| other == label);
         }
+    }
+
+    /// What counts the writes to an address.
+    fn counter(&self, address: &KeyParts) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        address.key().hash(&mut hasher);
+        &self.writes[(hasher.finish() % WRITE_COUNTERS as u64) as usize]
     }
 }
 
@@ -93,44 +109,71 @@ pub(crate) struct Looking<'a> {
     forward: &'a [HeaderName],
     /// How long an answer may stand in beyond its time.
     stale: Duration,
+    /// Whether an `Authorization` of ours goes along.
+    is_authorized: bool,
+    /// What all that is kept of the address has in common.
+    address: KeyParts,
+    /// The same with the headers that the proxy sets: two proxies that set others ask for other answers.
     base: KeyParts,
     label: String,
     /// The headers that the answer may depend on.
     passed: Vec<(String, Vec<u8>)>,
     key: CacheKey,
     ticket: Ticket,
+    writes: u64,
     began: Instant,
     found: Lookup<Arc<Page>>,
 }
 
+/// On whose behalf something is looked up.
+pub(super) struct Wish<'a> {
+    /// The headers that the source is sent.
+    pub(super) passed: Vec<(String, Vec<u8>)>,
+    /// Those among them that the proxy sets.
+    pub(super) own: Vec<(String, Vec<u8>)>,
+    /// What the client asks of the answer.
+    pub(super) headers: &'a HeaderMap,
+    pub(super) forward: &'a [HeaderName],
+    pub(super) stale: Duration,
+    /// Whether an `Authorization` of ours goes along.
+    pub(super) is_authorized: bool,
+}
+
 impl<'a> Looking<'a> {
-    /// Looks an address up. `passed` are the headers that the source is sent.
-    pub(super) fn up(
-        pages: &'a Pages,
-        source: &str,
-        path_and_query: &str,
-        passed: Vec<(String, Vec<u8>)>,
-        headers: &'a HeaderMap,
-        forward: &'a [HeaderName],
-        stale: Duration,
-    ) -> Looking<'a> {
-        let base = base(source, path_and_query);
-        let mut passed = passed;
+    /// Looks an address up.
+    pub(super) fn up(pages: &'a Pages, source: &str, path_and_query: &str, wish: Wish<'a>) -> Looking<'a> {
+        let address = base(source, path_and_query);
+        let own = borrowed(&wish.own).into_iter();
+        let base = own.fold(address.clone(), |parts, (name, value)| parts.header(name, Some(value)));
+        let mut passed = wish.passed;
         passed.sort();
         let key = pages.varies.key(&base, &borrowed(&passed));
         Looking {
             ticket: pages.cache.ticket(),
+            writes: pages.counter(&address).load(Ordering::SeqCst),
             found: pages.cache.get(&key),
             label: label(source, path_and_query),
             began: Instant::now(),
             pages,
-            headers,
-            forward,
-            stale,
+            headers: wish.headers,
+            forward: wish.forward,
+            stale: wish.stale,
+            is_authorized: wish.is_authorized,
+            address,
             base,
             passed,
             key,
         }
+    }
+
+    /// Keeps an answer, unless its address was purged or written to since it was looked up.
+    fn put(&self, key: CacheKey, item: Item<Arc<Page>>) -> Held<Arc<Page>> {
+        let held = self.pages.cache.put(self.ticket, self.key, item.under(key));
+        // After the insertion: a write that came before is seen here, one that comes later finds the answer and drops it.
+        if self.pages.counter(&self.address).load(Ordering::SeqCst) != self.writes {
+            self.pages.cache.remove(&key);
+        }
+        held
     }
 
     /// The answer, where it is there and fresh.
@@ -169,8 +212,10 @@ impl<'a> Looking<'a> {
             && let Lookup::Stale(held) = &self.found
             && !self.conditions().is_empty()
         {
-            let tag = response.header_bytes("etag");
-            if tag.is_none_or(|tag| held.value().line("etag") == Some(tag)) {
+            // Compared weakly, as `If-None-Match` is: whoever compresses on the way out tags the whole answer weakly and its 304 strongly.
+            let strong = |tag: &'_ [u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+            let (own, tag) = (held.value().line("etag").map(strong), response.header_bytes("etag").map(strong));
+            if own.is_none() || tag.is_none() || own == tag {
                 return Heard::Kept(Box::new(self.renewed(held, response, method)));
             }
             // It is about another answer than the one that was asked about: the next request asks anew.
@@ -203,11 +248,20 @@ impl<'a> Looking<'a> {
         if *method != Method::GET || length.is_some_and(|length| length > PAGE_MAX as u64) {
             return None;
         }
+        // What the client asked of the answer went along and is not in the key: a refused range says nothing about the whole.
+        let went_along = self.conditions().is_empty() && CONDITIONS.iter().any(|name| self.headers.contains_key(name));
+        if went_along && status != 200 {
+            return None;
+        }
         let keep = self.keep(status, sent)?;
         let key = self
             .pages
             .varies
             .learn(&self.base, &Vary::of(sent.iter().copied()), &borrowed(&self.passed))?;
+        if self.base.key() != self.address.key() {
+            // A write knows the address and not who asks for it.
+            self.pages.varies.learn(&self.address, &Vary::of([].into_iter()), &[]);
+        }
         let page = Page {
             status: status_code,
             lines: lines(sent),
@@ -220,8 +274,8 @@ impl<'a> Looking<'a> {
     fn keep(&self, status: u16, sent: &[(&str, &[u8])]) -> Option<Keep> {
         let asked = Asked {
             method: &Method::GET,
-            // What carries a credential is not looked up at all.
-            authorized: false,
+            // What carries a credential of the client is not looked up at all.
+            authorized: self.is_authorized,
             reader: Reader::Anyone,
             delay: self.began.elapsed(),
         };
@@ -232,7 +286,10 @@ impl<'a> Looking<'a> {
     /// The answer after the source has said that it holds: with what the 304 says in place of what was said before (RFC 9111 section 4.3.4).
     fn renewed(&self, held: &Held<Arc<Page>>, response: &StreamedResponse, method: &Method) -> Answer {
         let page = held.value();
-        let sent: Vec<(&str, &[u8])> = response.headers().filter(|(name, _)| !answer::is_of_connection(name)).collect();
+        // The tag of what is kept stays as strong as it was said to be with it.
+        let has_tag = page.line("etag").is_some();
+        let counts = |name: &str| !answer::is_of_connection(name) && !(has_tag && name == "etag");
+        let sent: Vec<(&str, &[u8])> = response.headers().filter(|(name, _)| counts(name)).collect();
         let is_new = |name: &str| sent.iter().any(|(other, _)| *other == name);
         // Of what was said of its age nothing holds any more.
         let old = page
@@ -251,7 +308,7 @@ impl<'a> Looking<'a> {
             self.pages.cache.remove(&self.key);
         }
         let item = Item::new(page.clone(), page.weight(), keep).labelled(self.label.clone());
-        let held = self.pages.cache.put(self.ticket, self.key, item);
+        let held = self.put(self.key, item);
         let came = Came::Asked {
             had_stale: true,
             with_others: false,

@@ -19,6 +19,8 @@ pub(super) struct Draft {
     pub(super) target: String,
     /// The client's headers that go along, and those that the proxy sets.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// How many of them are the client's; these come first.
+    pub(super) clients: usize,
     /// Whether a credential is among them.
     pub(super) has_credential: bool,
 }
@@ -51,6 +53,7 @@ impl Draft {
                 headers.push((name.clone(), value));
             }
         }
+        let clients = headers.len();
         let mut has_credential = headers.iter().any(|(name, _)| credentials.contains(name));
         for (name, template) in &proxy.request.headers {
             let named =
@@ -68,6 +71,7 @@ impl Draft {
         Ok(Draft {
             target: target(proxy, &scope, passed.query)?,
             headers,
+            clients,
             has_credential,
         })
     }

@@ -185,7 +185,13 @@ mod tests {
             ..reply(&parts)
         };
         assert_eq!(cache_control(&aged), "max-age=60");
-        assert_eq!(cache_control(&ReplyCaching { parts: &[fresh(0)], ..aged }), "no-cache");
+        assert_eq!(
+            cache_control(&ReplyCaching {
+                parts: &[fresh(0)],
+                ..aged
+            }),
+            "no-cache"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationOptions};
 use serde_json::{Map, Number, Value, json};
 
@@ -18,6 +19,8 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 const FAULTS_TOLD: usize = 20;
 /// The largest compiled pattern, and the most that matching it may keep; 1 MiB each.
 const PATTERN_MAX: usize = 1 << 20;
+/// What `type` may say (JSON Schema Validation, 6.1.1).
+const TYPES: &[&str] = &["array", "boolean", "integer", "null", "number", "object", "string"];
 /// Formats that are checked.
 const FORMATS: &[&str] = &[
     "date",
@@ -41,9 +44,10 @@ const FORMATS: &[&str] = &[
 
 /// Compiles a schema. None when something is wrong with it, which is then in `faults`.
 pub(crate) fn compile(written: &SchemaConfig, faults: &mut Faults) -> Option<Arc<Schema>> {
+    let outside = written.outside.as_ref();
     let mut report = Report {
         faults,
-        outside: written.outside,
+        outside: outside.map(|outside| (outside.place, Faults::new("schema", &outside.text))),
         told: 0,
     };
     let root = &written.node;
@@ -75,8 +79,8 @@ fn options() -> ValidationOptions<'static, Arc<dyn jsonschema::Retrieve>, Metere
 /// Where faults of a schema go.
 struct Report<'f> {
     faults: &'f mut Faults,
-    /// The place of the reference, where the schema stands in a file of its own.
-    outside: Option<Span>,
+    /// Where the schema stands in a file of its own: the place of the reference to it, and its lines.
+    outside: Option<(Span, Faults)>,
     told: usize,
 }
 
@@ -87,9 +91,15 @@ impl Report<'_> {
             return;
         }
         let (message, help) = (message.into(), help.into());
-        let (span, message) = match self.outside {
-            Some(place) if pointer.is_empty() => (place, message),
-            Some(place) => (place, format!("{message}, at `{pointer}` of the schema")),
+        let (span, message) = match &self.outside {
+            Some((place, _)) if pointer.is_empty() => (*place, message),
+            Some((place, lines)) => {
+                let (line, column) = lines.line_column(span.start);
+                (
+                    *place,
+                    format!("{message}, at `{pointer}` of the schema, line {line}, column {column}"),
+                )
+            }
             None => (span, message),
         };
         if help.is_empty() {
@@ -222,6 +232,25 @@ fn check_shape(root: &Node, value: &Value, report: &mut Report<'_>) {
             name => format!("`{name}`"),
         };
         let (node, _) = walk::at(root, pointer);
+        // The only choice in the schema of schemas is that of types.
+        if let ValidationErrorKind::AnyOf { .. } = error.kind() {
+            report.add(
+                node.span,
+                pointer,
+                format!("{what} must be a type of JSON, or a list of several"),
+                types(node),
+            );
+            continue;
+        }
         report.add(node.span, pointer, format!("{what} {}", misfit::must(error.kind())), "");
     }
+}
+
+/// What to write for a `type` that is none.
+fn types(node: &Node) -> String {
+    let near = match &node.kind {
+        NodeKind::Text(text, _) => nearest(text, TYPES.iter().copied()),
+        _ => None,
+    };
+    near.map_or_else(|| format!("expected {}", one_of(TYPES)), |near| format!("did you mean `{near}`?"))
 }

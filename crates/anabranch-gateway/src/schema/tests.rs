@@ -249,7 +249,10 @@ fn a_schema_that_is_wrong_is_a_fault_at_its_place() {
     fn faults(schema: &str, told: &str) {
         assert_eq!(compiled(schema).map(|_| ()).unwrap_err(), told, "{schema}");
     }
-    faults("{ type: nteger }", "1:9 `type` must have at least one of the forms");
+    let must = "`type` must be a type of JSON, or a list of several";
+    faults("{ type: nteger }", &format!("1:9 {must} (did you mean `integer`?)"));
+    let expected = "(expected `array`, `boolean`, `integer`, `null`, `number`, `object` or `string`)";
+    faults("{ type: [string, 5] }", &format!("1:9 {must} {expected}"));
     faults("{ properties: { a: { minLength: -1 } } }", "1:33 `minLength` must be at least 0");
     faults("{ properties: { a: 5 } }", "1:20 `a` must be a boolean or an object");
     faults("{ minLenght: 5 }", "1:3 unknown keyword `minLenght` (did you mean `minLength`?)");

@@ -328,7 +328,8 @@ async fn what_nginx_serves_goes_through_with_ranges_and_conditions() {
     let running = Running::start(&config).await;
     let mut peer = running.connect().await;
     let ask = async |peer: &mut Peer, method: &str, path: &str, headers: &str| {
-        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\n{headers}\r\n")).await;
+        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\n{headers}\r\n"))
+            .await;
         let is_bare = method == "HEAD" || headers.starts_with("if-none-match");
         peer.next(is_bare).await.unwrap()
     };
@@ -346,7 +347,10 @@ async fn what_nginx_serves_goes_through_with_ranges_and_conditions() {
     let beyond = ask(&mut peer, "GET", "/assets/site.json", "range: bytes=9999999-\r\n").await;
     assert_eq!(beyond.status, 416);
     let head = ask(&mut peer, "HEAD", "/assets/site.json", "").await;
-    assert_eq!((head.status, head.header("content-length")), (200, Some(text.len().to_string().as_str())));
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, Some(text.len().to_string().as_str()))
+    );
     let missing = ask(&mut peer, "GET", "/assets/no/such/file", "").await;
     assert_eq!(missing.status, 404);
     // Compressed by nginx for the client, passed on as it is, in chunks.
@@ -356,6 +360,12 @@ async fn what_nginx_serves_goes_through_with_ranges_and_conditions() {
         .await;
     let bytes = packed.rest().await;
     let head = String::from_utf8_lossy(&bytes[..600]).to_ascii_lowercase();
-    assert!(head.contains("content-encoding: gzip") && head.contains("transfer-encoding: chunked"), "{head}");
-    assert!(head.contains("vary: accept-encoding") && bytes.ends_with(b"\r\n0\r\n\r\n"), "{head}");
+    assert!(
+        head.contains("content-encoding: gzip") && head.contains("transfer-encoding: chunked"),
+        "{head}"
+    );
+    assert!(
+        head.contains("vary: accept-encoding") && bytes.ends_with(b"\r\n0\r\n\r\n"),
+        "{head}"
+    );
 }

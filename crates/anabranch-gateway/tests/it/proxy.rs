@@ -692,3 +692,45 @@ async fn only_what_went_by_whole_and_is_not_too_large_is_kept() {
     assert_eq!((reply.status, reply.header("content-length")), (200, Some("4")));
     assert_eq!(asked.load(Ordering::Relaxed), 7);
 }
+
+/// An answer that was on its way when its address was written to may be from before.
+#[tokio::test]
+async fn what_was_asked_for_before_a_write_is_not_kept_after_it() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (counted, goes_on) = (asked.clone(), Arc::new(tokio::sync::Notify::new()));
+    let gate = goes_on.clone();
+    let source = raw(move |mut stream| {
+        let (asked, gate) = (counted.clone(), gate.clone());
+        async move {
+            let (head, _) = head(&mut stream).await;
+            let is_put = head.starts_with("PUT");
+            let nth = asked.fetch_add(1, Ordering::Relaxed);
+            if nth == 0 {
+                gate.notified().await;
+            }
+            let status = if is_put {
+                "204 No Content\r\n"
+            } else {
+                "200 OK\r\ncontent-length: 4\r\n"
+            };
+            let body = if is_put { String::new() } else { format!("n{nth:03}") };
+            let head = format!("HTTP/1.1 {status}cache-control: max-age=60\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all((head + &body).as_bytes()).await;
+        }
+    })
+    .await;
+    let routes = "  GET /*path: { proxy: { to: media /$path, cache: http, retry: 0 } }\n  PUT /*path: { proxy: media /$path }\n";
+    let running = gateway(&format!("url: http://{source}"), routes).await;
+    let mut early = running.connect().await;
+    early.send(request("GET /page", "")).await;
+    until("it is asked", || asked.load(Ordering::Relaxed) == 1).await;
+    let mut peer = running.connect().await;
+    peer.send(request("PUT /page", "content-length: 0\r\n")).await;
+    assert_eq!(peer.reply().await.status, 204);
+    goes_on.notify_one();
+    assert_eq!(early.reply().await.text(), "n000");
+    for _ in 0..2 {
+        peer.send(request("GET /page", "")).await;
+        assert_eq!(peer.reply().await.text(), "n002", "asked for after the write, and kept");
+    }
+}

@@ -532,7 +532,10 @@ async fn what_is_read_may_be_kept_by_its_values() {
     page.check("/x?id=1", &format!("{{\"c\":{one},\"d\":{one}}}")).await;
     page.check("/many?id=2&id=1&id=3", r#"{"c":[{"id":2,"name":"b!"},{"id":1,"name":"a"},null]}"#)
         .await;
-    assert_eq!(page.database.rows("select last_value from kept_by_values_asked").await, r#"[{"last_value":3}]"#);
+    assert_eq!(
+        page.database.rows("select last_value from kept_by_values_asked").await,
+        r#"[{"last_value":3}]"#
+    );
     let two = r#"{"id":2,"name":"b!","asked":4}"#;
     page.check("/x?id=2", &format!("{{\"c\":{two},\"d\":{two}}}")).await;
 }

@@ -510,6 +510,26 @@ fn what_cannot_be_decoded_is_a_decode_fault() {
     });
 }
 
+#[test]
+fn a_coded_body_without_its_end_is_never_whole() {
+    check(async |codec| {
+        let coded = [
+            ("gzip", gzip(TEXT).await),
+            ("deflate", all(ZlibEncoder::new(TEXT)).await),
+            ("deflate", all(DeflateEncoder::new(TEXT)).await),
+            ("br", all(BrotliEncoder::new(TEXT)).await),
+            ("zstd", all(ZstdEncoder::new(TEXT)).await),
+        ];
+        for (coding, coded) in coded {
+            for length in 1..coded.len() {
+                let (_, _, answer) = opened(codec, with_head(coding, &coded[..length]), false, WireLimits::default()).await;
+                let read = rest(&mut answer.unwrap().decoded(u64::MAX).unwrap()).await;
+                assert!(read.is_err(), "{coding} at {length} of {}: {read:?}", coded.len());
+            }
+        }
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn bytes_behind_the_coded_stream_are_left_out() {
     let mut coded = all(BrotliEncoder::new(TEXT)).await;

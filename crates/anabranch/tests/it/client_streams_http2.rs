@@ -291,3 +291,49 @@ async fn an_upload_that_nobody_takes_does_not_outlive_the_others_on_its_connecti
         .await;
     assert!(!next.unwrap().unwrap().facts().reused, "the next goes over a new connection");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_whose_answer_nobody_waits_for_any_more_ends() {
+    let network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    let (told, mut ended) = tokio::sync::mpsc::channel(8);
+    peer(network, move |(asked, answer)| {
+        let told = told.clone();
+        async move {
+            let is_cut = take(&mut asked.into_body()).await.is_err();
+            told.send(is_cut).await.unwrap();
+            drop(answer);
+        }
+    });
+    let slow = Upload::new(
+        None,
+        stream::unfold((), |()| async {
+            sleep(ms(10)).await;
+            Some((Ok(Bytes::from_static(b"some")), ()))
+        }),
+    );
+    assert!(Deadline::after(ms(100)).bound(upload(&client, &endpoint, slow)).await.is_err());
+    let is_cut = Deadline::after(ms(5000)).bound(ended.recv()).await;
+    assert_eq!(is_cut.unwrap(), Some(true), "the peer is told that no more comes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_nobody_takes_or_waits_for_leaves_nothing_behind() {
+    let network = Network::new(&[ms(0)]);
+    let (client, endpoint) = (network.client.clone(), endpoint());
+    peer(network, |(asked, mut answer)| async move {
+        if asked.method() == Method::GET {
+            answer.send_response(ok(), true).unwrap();
+            return;
+        }
+        sleep(ms(600_000)).await;
+        drop((asked, answer));
+    });
+    open(&client, &endpoint, &WireLimits::default()).await.unwrap();
+    let before = client.background().count();
+    let endless = Upload::new(None, stream::repeat_with(|| Ok(Bytes::from(vec![0; 1 << 16]))));
+    assert!(Deadline::after(ms(100)).bound(upload(&client, &endpoint, endless)).await.is_err());
+    sleep(ms(10)).await;
+    assert_eq!(client.background().count(), before, "the connection and nothing else");
+    assert_eq!(open(&client, &endpoint, &WireLimits::default()).await.unwrap().status(), 200);
+}

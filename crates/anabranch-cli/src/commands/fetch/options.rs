@@ -63,7 +63,7 @@ fn check_together(args: &FetchArgs) -> Result<(), Failure> {
         ("--retry-failed", args.resume.retry_failed),
         ("--if-changed", args.resume.if_changed),
     ];
-    for (flag, _) in flags.iter().filter(|(_, is_on)| *is_on && !keeps_a_journal) {
+    if let Some((flag, _)) = flags.iter().find(|(_, is_on)| *is_on && !keeps_a_journal) {
         return Err(usage(format!(
             "`{flag}` needs the journal of an earlier run: name it with `--run DIR` or `-o FILE`"
         )));

@@ -42,7 +42,10 @@ fn passed(plan: &Plan, route: &RoutePlan, proxy: &ProxyPlan) -> String {
     let rows = [
         ("passed to", plan.sources[proxy.request.source].name.to_string()),
         ("attempts", (proxy.retry + 1).to_string()),
-        ("request body", if has_body { bytes(Some(route.body_max)) } else { "none".to_owned() }),
+        (
+            "request body",
+            if has_body { bytes(Some(route.body_max)) } else { "none".to_owned() },
+        ),
         ("answer", bytes(proxy.max_body)),
         ("kept", if proxy.keep.is_some() { "as it says" } else { "no" }.to_owned()),
         ("head within", call::brief(proxy.first_byte)),

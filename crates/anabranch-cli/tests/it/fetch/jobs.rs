@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use anabranch_testkit::{Reply, Upstream};
+use anabranch_testkit::{Fault, Reply, Upstream};
 use serde_json::json;
 
-use super::setup::{Records, Site, fetch, list, record, records};
+use super::setup::{Records, Site, fetch, list, record, records, start, until};
 use crate::support::{Folder, anabranch};
 
 fn echo() -> Site {
@@ -128,6 +128,28 @@ fn credentials_stay_with_the_origin_that_they_are_for() {
     assert_eq!(here["final_url"], json!(site.url("/end")));
     let seen = site.seen().into_iter().find(|seen| seen.path() == "/end").unwrap();
     assert!(seen.headers.contains_key("authorization") && seen.headers.contains_key("cookie"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "a process is watched in real time")]
+fn a_long_list_needs_no_memory() {
+    let folder = Folder::new();
+    let site = Site::start(Upstream::new("site").reply(Reply::any().fault(Fault::Hang)));
+    let line = |number: u32| format!("{}\n", site.url(&format!("/a/path/that/is/not/short/{number}")));
+    let mut file = std::io::BufWriter::new(std::fs::File::create(folder.path().join("urls.txt")).unwrap());
+    (0..1_500_000).for_each(|number| file.write_all(line(number).as_bytes()).unwrap());
+    drop(file);
+    let mut child = start(&folder, &["-i", "urls.txt", "--run", "r", "--progress", "none"]);
+    until("the first requests", || site.seen().len() >= 16);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    assert!(peak.unwrap() < 100_000, "{peak:?} KiB");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::setup::{Server, free_address, program, record, records};
+use super::setup::{Server, fetch, free_address, program, record, records, start};
 use crate::support::Folder;
 
 /// Starts nginx with these lines beside and in its `server` block; None where nginx is not to be tested with.
@@ -143,10 +143,12 @@ fn a_slow_body_is_waited_for_unless_it_is_too_slow() {
 
 #[test]
 fn a_large_file_comes_in_pieces_and_is_checked() {
-    let bytes: Vec<u8> = (0..6_000_000u32)
+    let bytes: Vec<u8> = (0..20_000_000u32)
         .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
-    let Some(server) = nginx("", "", |files| std::fs::write(files.join("large.bin"), &bytes).unwrap()) else {
+    let Some(server) = nginx("", "location / { limit_rate 8m; }", |files| {
+        std::fs::write(files.join("large.bin"), &bytes).unwrap()
+    }) else {
         return;
     };
     let folder = Folder::new();
@@ -175,6 +177,32 @@ fn a_large_file_comes_in_pieces_and_is_checked() {
     folder.write("SHA256SUMS", &format!("{}  large.bin\n", "0".repeat(64)));
     let wrong = record(&folder, &[&[url.as_str(), "--checksums", "SHA256SUMS"][..], &download].concat());
     assert_eq!(wrong["outcome"], "checksum", "{wrong}");
+}
+
+#[test]
+fn a_download_that_was_killed_goes_on_in_the_middle() {
+    let bytes: Vec<u8> = (0..24_000_000u32)
+        .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let Some(server) = nginx("", "location / { limit_rate 6m; }", |files| {
+        std::fs::write(files.join("large.bin"), &bytes).unwrap()
+    }) else {
+        return;
+    };
+    let folder = Folder::new();
+    let url = server.url("/large.bin");
+    let run = [url.as_str(), "-O", "dl", "--name", "{name}{ext}", "--run", "r"];
+    let mut child = start(&folder, &run);
+    // Notes of how far it is are made every two seconds; the whole takes three.
+    std::thread::sleep(Duration::from_millis(2600));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!folder.path().join("dl/large.bin").exists(), "half a file has its name already");
+    let ended = fetch(&folder, &run);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(std::fs::read(folder.path().join("dl/large.bin")).unwrap() == bytes);
+    let log = std::fs::read_to_string(server.folder.path().join("access")).unwrap();
+    assert!(log.contains(" 206 /large.bin"), "{log}");
 }
 
 #[test]

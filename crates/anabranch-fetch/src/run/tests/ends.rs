@@ -92,19 +92,24 @@ async fn the_first_signal_lets_what_is_in_flight_end_and_starts_nothing() {
     assert_eq!(asked.elapsed().as_secs_f64().round(), 8.0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_second_signal_ends_at_once() {
     let network = network();
     let (run, records) = set_up(&network, many("hang", 10));
     let stop = StopSignal::new();
+    let progress = run.progress();
     let signal = async {
-        Deadline::after(Duration::from_secs(1)).wait().await;
-        stop.more();
-        Deadline::after(Duration::from_secs(1)).wait().await;
-        stop.more();
+        while progress.snapshot().in_flight < 10 {
+            Deadline::after(Duration::from_millis(10)).wait().await;
+        }
+        assert_eq!(stop.more(), Stop::Drain);
+        Deadline::after(Duration::from_millis(50)).wait().await;
+        assert_eq!(stop.more(), Stop::Now);
+        Instant::now()
     };
-    let (summary, ()) = tokio::join!(run.drive(stop.clone()), signal);
-    assert!(summary.unwrap().seconds < 3.0);
+    let (summary, asked) = tokio::join!(run.drive(stop.clone()), signal);
+    assert_eq!(summary.unwrap().ended, Ended::Interrupted);
+    assert!(asked.elapsed() < Duration::from_secs(5), "10 s are left to drain");
     assert!(records.lock().unwrap().is_empty());
 }
 

@@ -2,6 +2,8 @@
 
 mod csv;
 mod warc;
+#[cfg(feature = "parquet")]
+mod parquet;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub(super) use self::csv::Csv;
 #[cfg(feature = "postgres")]
 pub(super) use self::postgres::Database;
+#[cfg(feature = "parquet")]
+pub(super) use self::parquet::{Segments, remove_all};
 pub(super) use self::warc::Warc;
 
 use super::file::Appended;
@@ -25,6 +29,8 @@ pub(crate) enum Target {
     Csv(PathBuf),
     /// `warc:FILE`.
     Warc(PathBuf),
+    /// `parquet:DIR`.
+    Parquet(PathBuf),
     /// `pg://host/database?table=pages`: the URL without `table`, and the table.
     Postgres(String, String),
 }
@@ -39,9 +45,11 @@ impl Target {
         match kind {
             "csv" if !rest.is_empty() => Ok(Target::Csv(rest.into())),
             "warc" if !rest.is_empty() => Ok(Target::Warc(rest.into())),
+            "parquet" if cfg!(not(feature = "parquet")) => Err(FetchError::usage("this program was built without Parquet")),
+            "parquet" if !rest.is_empty() => Ok(Target::Parquet(rest.into())),
             "pg" | "postgres" | "postgresql" => postgres_target(rest),
             _ => Err(FetchError::usage(format!(
-                "unknown sink `{}`, expected csv:FILE, warc:FILE or pg://HOST/DATABASE?table=NAME",
+                "unknown sink `{}`, expected csv:FILE, warc:FILE, parquet:DIR or pg://HOST/DATABASE?table=NAME",
                 kind
             ))),
         }
@@ -51,7 +59,7 @@ impl Target {
     pub(super) fn file(&self) -> Option<&Path> {
         match self {
             Target::Csv(path) | Target::Warc(path) => Some(path),
-            Target::Postgres(..) => None,
+            Target::Postgres(..) | Target::Parquet(_) => None,
         }
     }
 }
@@ -104,6 +112,35 @@ impl Database {
     pub(super) fn forget(&mut self, _keys: &[super::Key]) -> Result<(), FetchError> {
         match *self {}
     }
+}
+
+#[cfg(not(feature = "parquet"))]
+/// Never made: without Parquet, [`Target::read`] gives none.
+#[derive(Debug)]
+pub(super) enum Segments {}
+
+#[cfg(not(feature = "parquet"))]
+impl Segments {
+    pub(super) fn open(_folder: &Path, _run: &str, _note: String, _reached: u64) -> Result<Segments, FetchError> {
+        Err(FetchError::usage("this program was built without Parquet"))
+    }
+
+    pub(super) fn note(&self) -> (&str, String) {
+        match *self {}
+    }
+
+    pub(super) fn wants(&self, _length: u64) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn extend(&mut self, _records: &Path, _length: u64) -> Result<bool, FetchError> {
+        match *self {}
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+pub(super) fn remove_all(_folder: &Path, _run: &str) -> Result<(), FetchError> {
+    Ok(())
 }
 
 /// A sink that is a file, which the journal knows the length of.

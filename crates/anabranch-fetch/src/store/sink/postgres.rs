@@ -19,6 +19,8 @@ use crate::{FetchError, Record};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries of a batch.
 const REST: Duration = Duration::from_millis(500);
+/// The lock under which tables are made: a number of ours among those that all programs of a database share.
+const MAKING: i64 = i64::from_be_bytes(*b"anabranc");
 /// Jobs that are forgotten in one statement.
 const FORGOTTEN: usize = 5_000;
 
@@ -141,6 +143,10 @@ impl Database {
         let deadline = Deadline::after(PATIENCE);
         let Table { name, quoted, .. } = &self.table;
         let mut session = self.source.session(&self.client, deadline).await.map_err(|error| failed(&error))?;
+        // `if not exists` fails where two runs find at once that the table is not there, so one waits for the other.
+        let alone = format!("select count(*) from pg_advisory_xact_lock({MAKING})");
+        session.execute("begin", &[], deadline).await.map_err(|error| failed(&error))?;
+        session.query(&alone, &[], deadline).await.map_err(|error| failed(&error))?;
         if self.run.is_some() {
             let done =
                 "create table if not exists anabranch_done (run text not null, id text not null, key text not null, primary key (run, id))";
@@ -156,6 +162,7 @@ impl Database {
             let make = format!("create table if not exists {quoted} ({DEFAULT_COLUMNS})");
             session.execute(&make, &[], deadline).await.map_err(|error| failed(&error))?;
         }
+        session.execute("commit", &[], deadline).await.map_err(|error| failed(&error))?;
         let columns = "select a.attname::text as name, t.typname::text as kind, a.atthasdef or a.attidentity <> '' as has_default \
             from pg_attribute a join pg_type t on t.oid = a.atttypid where a.attrelid = to_regclass($1::text) and a.attnum > 0 \
             and not a.attisdropped and a.attgenerated = '' order by a.attnum";

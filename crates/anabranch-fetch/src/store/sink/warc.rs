@@ -135,23 +135,34 @@ fn plain(out: &mut impl Write, head: &Head<'_>, block: &mut impl Read, length: u
     out.write_all(b"\r\n\r\n")
 }
 
-/// The head of an answer whose body is `length` bytes, not coded in any way.
+/// The head of an answer whose body is `length` bytes, not coded in any way: as it was, where it says no more than that.
 fn http_head(head: &[u8], length: u64) -> Vec<u8> {
-    const CODING: [&str; 3] = ["content-encoding", "transfer-encoding", "content-length"];
+    let lines = || {
+        head.split(|&byte| byte == b'\n')
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    };
+    let is = |line: &[u8], name: &str| {
+        let own = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        own.eq_ignore_ascii_case(name.as_bytes())
+    };
+    let is_coded = lines().any(|line| is(line, "content-encoding") || is(line, "transfer-encoding"));
+    let said = lines().find(|line| is(line, "content-length"));
+    let is_right = !is_coded && said.is_some_and(|line| line.ends_with(format!(" {length}").as_bytes()));
     let mut out = Vec::with_capacity(head.len() + 64);
-    for line in head.split(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            continue;
-        }
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        if CODING.iter().any(|coding| name.eq_ignore_ascii_case(coding.as_bytes())) {
+    for line in lines().filter(|line| !line.is_empty()) {
+        let is_wrong = ["content-encoding", "transfer-encoding", "content-length"]
+            .iter()
+            .any(|name| is(line, name));
+        if is_wrong && !is_right {
             out.extend_from_slice(b"X-Archive-Orig-");
         }
         out.extend_from_slice(line);
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(format!("Content-Length: {length}\r\n\r\n").as_bytes());
+    if !is_right {
+        out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
     out
 }
 
@@ -231,6 +242,14 @@ mod tests {
                 .iter()
                 .all(|(head, _)| head.matches("WARC-Record-ID: <urn:uuid:").count() == 1)
         );
+    }
+
+    #[test]
+    fn a_head_that_says_how_long_its_body_is_stays_as_it_was() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\nx: y\r\n";
+        assert_eq!(http_head(head.as_bytes(), 12), format!("{head}\r\n").into_bytes());
+        let wrong = String::from_utf8(http_head(head.as_bytes(), 2)).unwrap();
+        assert!(wrong.contains("X-Archive-Orig-Content-Length: 12\r\n") && wrong.ends_with("Content-Length: 2\r\n\r\n"));
     }
 
     #[test]

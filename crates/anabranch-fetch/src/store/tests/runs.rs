@@ -353,3 +353,35 @@ async fn jobs_that_are_put_away_come_back_in_order_by_host() {
     assert_eq!(numbers(store.unspill("a", 100).await.unwrap()), [0_u64; 0]);
     assert_eq!(numbers(store.unspill("b", 100).await.unwrap()), [100]);
 }
+
+#[tokio::test]
+#[cfg(feature = "parquet")]
+async fn parquet_files_have_what_the_record_file_has() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    let mut run = Run::new();
+    run.options.output.sinks = vec![format!("parquet:{}", run.path("pq").display())];
+    let rows = |run: &Run| {
+        let files = std::fs::read_dir(run.path("pq")).unwrap().map(|file| file.unwrap().path());
+        let rows = files.map(|path| {
+            SerializedFileReader::new(std::fs::File::open(path).unwrap())
+                .unwrap()
+                .metadata()
+                .file_metadata()
+                .num_rows()
+        });
+        rows.fold((0, 0), |(files, all), rows| (files + 1, all + rows))
+    };
+    let outcome = |number: u64| if number == 3 { Outcome::Dns } else { Outcome::Ok };
+    run.call((0..10).map(|number| (number, outcome(number))), Ending::Stopped).await;
+    run.call(all_ok(10..15), Ending::Complete).await;
+    assert_eq!(rows(&run), (2, 15));
+    run.options.output.retry_failed = true;
+    run.call([(3, Outcome::Ok)], Ending::Complete).await;
+    assert_eq!(rows(&run), (1, 15));
+    (run.options.output.retry_failed, run.options.output.fresh) = (false, true);
+    run.call(all_ok(0..2), Ending::Complete).await;
+    assert_eq!(rows(&run), (1, 2));
+    run.options.output.records = RecordsTo::Stdout;
+    assert!(usage(run.try_open()).contains("record file"));
+}

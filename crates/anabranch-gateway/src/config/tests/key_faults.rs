@@ -247,7 +247,10 @@ fn a_call_says_of_each_key_what_it_expected() {
         "4:26 `max_items` has no meaning without a list (expected `each:` or `batch:` beside it)",
     );
     check_call("shop /x?key=$env.NOPE", "4:22 environment variable `NOPE` is not set");
-    check_call("shop /x?key=${file.no}", "4:22 cannot read file `no`: no such file");
+    check_call(
+        "shop /x?key=${file.no}",
+        "4:22 there is no file `no` (a path begins at the folder of the config file)",
+    );
     check_call(
         "{ get: shop /x, body: { a: [\"${env.NOPE}\"] } }",
         "4:39 environment variable `NOPE` is not set",

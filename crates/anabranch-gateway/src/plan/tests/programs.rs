@@ -102,6 +102,11 @@ fn items_of_what_may_be_null_are_remarked() {
             .iter()
             .any(|warning| warning.contains("takes the items"))
     );
+    let reply = "    reply: { jq: '[$a[], $b[]]' }\n";
+    let fixed = warnings(reply, "      a: { value: [1] }\n      b: { value: [{ x: 2 }], drop: [x] }\n");
+    assert!(!fixed.iter().any(|warning| warning.contains("items of `a`")), "{fixed:?}");
+    let made = warnings(reply, "      a: { value: $b }\n      b: { get: shop /b, else: [] }\n");
+    assert!(made.iter().any(|warning| warning.contains(remark)), "{made:?}");
     let found = warnings(
         "",
         "      a: shop /a\n      c: { get: shop /c, when: 'any($a[]; .x)', jq: 'map($a[])' }\n",

@@ -80,7 +80,10 @@ fn a_broken_command_is_a_fault() {
     check_refused("hott GET x", "unknown source `hott` (did you mean `hot`?)");
     check_refused("shop GET x", "`shop` is a service that is asked by HTTP");
     check_refused("hot GET $header.authorization", "is a credential that this source is not passed");
-    check_says(&with_command("hot /x"), "`hot` is a Redis server (`redis: hot GET name`)");
+    check_says(
+        &with_command("hot /x"),
+        "`hot` is a Redis server (a call with `redis: hot GET name`)",
+    );
     check_says(
         &with_command("{ redis: hot GET x, ok: [404] }"),
         "`ok` has no meaning beside `redis`",

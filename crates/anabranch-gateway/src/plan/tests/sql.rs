@@ -228,7 +228,7 @@ fn what_stands_beside_a_statement_is_checked() {
     );
     says(
         "{ get: db /x }",
-        "`db` is a Postgres database (`sql: db` with `select:` or `exec:`)",
+        "`db` is a Postgres database (a call with `sql: db` and `select:` or `exec:`)",
     );
     says("{ sql: db, select: 7 }", "`select` cannot be `7`");
     says(

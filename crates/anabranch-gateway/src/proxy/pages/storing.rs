@@ -64,10 +64,7 @@ impl<'a> Storing<'a> {
         // Bytes of its own, so that what it weighs is what it takes.
         self.page.body = Bytes::copy_from_slice(&self.body);
         let page = Arc::new(self.page);
-        let item = Item::new(page.clone(), page.weight(), self.keep)
-            .labelled(self.looking.label.clone())
-            .under(self.key);
-        let looking = self.looking;
-        looking.pages.cache.put(looking.ticket, looking.key, item);
+        let item = Item::new(page.clone(), page.weight(), self.keep).labelled(self.looking.label.clone());
+        self.looking.put(self.key, item);
     }
 }
