@@ -50,7 +50,7 @@ page() {
 # Sets shop and orders to the URLs of the two.
 start_mocks() {
   shop_mocks >"$folder/mocks.yaml"
-  exec 3< <(exec "$anabranch" mock "$folder/mocks.yaml" 2>/dev/null)
+  exec 3< <(exec "$anabranch" mock "$folder/mocks.yaml" 2> >(grep "^error" >&2))
   children+=($!)
   read -r _ shop <&3 && read -r _ orders <&3 || { echo "error: the mocks do not start" >&2; exit 3; }
 }

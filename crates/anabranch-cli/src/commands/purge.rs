@@ -22,13 +22,17 @@ pub(crate) fn run(args: &PurgeArgs, terminal: &Terminal) -> Result<Exit, Failure
 
 #[cfg(unix)]
 fn ask(args: &PurgeArgs, socket: &std::path::Path) -> Result<Exit, Failure> {
-    use std::io::Write;
+    use std::io::{ErrorKind, Write};
 
-    use anyhow::Context;
-
-    let reply = exchange(socket, &target(args))
-        .with_context(|| format!("asking the gateway at `{}`", socket.display()))
-        .map_err(Failure::environment)?;
+    let place = socket.display();
+    let reply = exchange(socket, &target(args)).map_err(|error| {
+        Failure::environment(match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                anyhow::anyhow!("no gateway listens at `{place}`: none runs with this `admin`")
+            }
+            _ => anyhow::Error::new(error).context(format!("asking the gateway at `{place}`")),
+        })
+    })?;
     let (head, body) = reply.split_once("\r\n\r\n").unwrap_or((&reply, ""));
     let body = body.trim();
     if head.starts_with("HTTP/1.1 200 ") {

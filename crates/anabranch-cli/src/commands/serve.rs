@@ -74,13 +74,11 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
     let until_stopped = async {
         let name = signals.next().await;
         gateway.announce_stop();
+        let under_way = counted(gateway.health().requests(), "request");
+        let latest = args.settle + args.grace;
         terminal.tagged(
             Tag::Note,
-            format!(
-                "{name}: ends when the {} requests in flight have ended, at the latest in {:?}; once more ends now",
-                gateway.health().requests(),
-                args.settle + args.grace
-            ),
+            format!("{name}: {under_way} in flight; ends with the last one, at the latest in {latest:?}; once more ends now"),
         );
         tokio::select! {
             biased;
@@ -92,7 +90,7 @@ async fn serve(args: &ServeArgs, terminal: &Terminal, gateway: &Arc<Gateway>, li
             biased;
             _ = signals.next() => {}
             cut = joined(threads) => if cut > 0 {
-                terminal.tagged(Tag::Warning, format!("{cut} connections were cut after {:?}", args.grace));
+                terminal.tagged(Tag::Warning, format!("cut after {:?}: {}", args.grace, counted(cut, "connection")));
             }
         }
         Exit::Ok
@@ -169,7 +167,12 @@ async fn bind(address: &str) -> Result<TcpListener, Failure> {
         }
         Err(last)
     };
-    bound.await.map_err(|error| Failure::listening(&format!("`{address}`"), error))
+    bound.await.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::usage(anyhow::anyhow!(
+            "`{address}` is no address to listen on, expected `host:port` such as `127.0.0.1:8080`"
+        )),
+        _ => Failure::listening(&format!("`{address}`"), error),
+    })
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {

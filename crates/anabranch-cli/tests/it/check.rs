@@ -162,3 +162,35 @@ fn a_program_without_databases_says_so() {
         assert!(ended.stderr.contains(expected), "no `{expected}` in:\n{}", ended.stderr);
     }
 }
+
+#[test]
+fn faults_of_a_schema_in_a_file_say_where_in_it_and_quote_it() {
+    let folder = Folder::new();
+    folder.write(
+        "order.json",
+        "{\n  \"type\": \"object\",\n  \"requird\": [\"a\"],\n  \"properties\": { \"a\": { \"type\": \"strin\" } }\n}\n",
+    );
+    folder.write(
+        "gateway.yaml",
+        "\
+sources: { shop: { url: http://shop.svc:8000 } }
+routes:
+  POST /a: { body: { schema: $file.order.json }, calls: { a: { post: shop /a } } }
+  POST /b: { body: { schema: $file.none.json }, calls: { a: { post: shop /a } } }
+",
+    );
+    let ended = folder.run(&["check", "gateway.yaml"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    for expected in [
+        "unknown keyword `requird`, at `/requird` of the schema, line 3, column 3\n --> gateway.yaml:3:30",
+        "did you mean `required`?",
+        "`type` must be a type of JSON, or a list of several, at `/properties/a/type` of the schema, line 4, column 34",
+        "did you mean `string`?",
+        "there is no file `none.json`\n --> gateway.yaml:4:30",
+        "3 faults",
+    ] {
+        assert!(ended.stderr.contains(expected), "no `{expected}` in:\n{}", ended.stderr);
+    }
+    // A schema is no secret.
+    assert!(!ended.stderr.contains("chmod"), "{}", ended.stderr);
+}

@@ -7,7 +7,7 @@ use crate::support::{anabranch, Folder};
 #[test]
 fn each_command_explains_itself_with_an_example() {
     let folder = Folder::new();
-    for command in ["serve", "check", "try", "mock", "demo", "completions"] {
+    for command in ["serve", "check", "plan", "purge", "try", "mock", "demo", "fetch", "completions"] {
         let ended = folder.run(&[command, "--help"]);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         assert!(

@@ -64,8 +64,27 @@ fn try_has_a_job_done_and_leaves_no_process() {
 }
 
 #[test]
+fn try_that_is_interrupted_leaves_no_process() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let folder = stage();
+        let mut command = anabranch(&["try", "GET /number/hang"]);
+        let mut tried = command.current_dir(folder.path()).stderr(Stdio::null()).spawn().unwrap();
+        until("its program has the job", || {
+            children(tried.id()).iter().any(|process| !children(*process).is_empty())
+        });
+        let all = children(tried.id());
+        let told = Command::new("kill").args([signal, &tried.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        assert_eq!(tried.wait().unwrap().code(), Some(code), "{signal}");
+        until("its programs have ended", || !all.iter().any(|process| runs(*process)));
+    }
+}
+
+#[test]
 fn the_example_ranks_its_texts() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/worker/gateway.yaml");
+    let checked = Folder::new().run(&["check", example.to_str().unwrap()]);
+    assert!(checked.code == Some(0) && !checked.stderr.contains("warning"), "{}", checked.stderr);
     let ended = Folder::new().run(&["try", "-c", example.to_str().unwrap(), "GET /search?q=red+shoes"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let expected = r#"[{"id":2,"text":"Red running shoes","score":1.0},{"id":1,"text":"A red hat","score":0.5},{"id":3,"text":"Blue jeans","score":0.0}]"#;

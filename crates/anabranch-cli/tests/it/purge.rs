@@ -112,7 +112,8 @@ fn kept_answers_go_by_source_route_and_call_or_all_at_once() {
     drop(wait(gateway));
     assert!(!socket.exists(), "the socket goes with the gateway");
     let nobody = folder.run(&["purge", &file]);
-    assert_eq!(nobody.code, Some(3), "{}", nobody.stderr);
+    let told = format!("error: no gateway listens at `{}`: none runs with this `admin`\n", socket.display());
+    assert_eq!((nobody.code, nobody.stderr), (Some(3), told));
 }
 
 fn wait(mut gateway: Gateway) -> Gateway {

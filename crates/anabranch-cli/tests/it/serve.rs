@@ -308,7 +308,7 @@ fn what_is_stuck_is_cut_after_the_grace_and_named() {
     let end = gateway.end();
     assert_eq!(end.code, Some(0));
     assert!(
-        end.stderr.starts_with("warning: 1 connections were cut after 300ms"),
+        end.stderr.starts_with("warning: cut after 300ms: 1 connection"),
         "{}",
         end.stderr
     );
@@ -422,4 +422,31 @@ fn without_file_descriptors_it_waits_and_recovers() {
     drop(silent);
     wait_until("it has room again", || gateway.open_files() < 30);
     assert!(get(&gateway.address, "/fast").starts_with("HTTP/1.1 200 OK"));
+}
+
+#[test]
+fn a_taken_address_is_told_in_plain_words() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = Folder::new();
+    let config = "sources: { s: { url: http://s.svc:1 } }\nroutes: { GET /: { calls: { a: s / } } }\n";
+    folder.write("gateway.yaml", config);
+    let mocks = format!("upstreams: {{ s: {{ listen: '{address}', routes: {{ GET /: {{ body: 1 }} }} }} }}\n");
+    folder.write("mocks.yaml", &mocks);
+    for (arguments, told) in [
+        (
+            &["serve", "gateway.yaml", "--listen", &address][..],
+            format!("error: cannot listen on `{address}`: another process listens there\n"),
+        ),
+        (
+            &["mock", "mocks.yaml"][..],
+            format!("error: cannot listen on `{address}` for `s`: another process listens there\n"),
+        ),
+    ] {
+        let ended = folder.run(arguments);
+        assert_eq!((ended.code, ended.stderr), (Some(3), told), "{arguments:?}");
+    }
+    let ended = folder.run(&["serve", "gateway.yaml", "--listen", "8080"]);
+    let told = "error: `8080` is no address to listen on, expected `host:port` such as `127.0.0.1:8080`\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), told));
 }

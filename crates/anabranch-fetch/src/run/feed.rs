@@ -149,7 +149,7 @@ impl Feed {
             depth: job.depth,
         };
         let name = names::render(self.skips.as_ref()?, &parts);
-        self.store.has_body(&name).then(|| name.to_string_lossy().into_owned())
+        self.store.existing_body(&name)
     }
 }
 

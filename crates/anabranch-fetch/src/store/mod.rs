@@ -191,9 +191,11 @@ impl Store {
         self.0.folder.as_deref().map(|folder| bodies::part_path(folder, id))
     }
 
-    /// Whether a file stands at this place below the folder for bodies: for `--on-exists skip`, before a request is made.
-    pub fn has_body(&self, name: &Path) -> bool {
-        self.0.folder.as_deref().is_some_and(|folder| folder.join(name).is_file())
+    /// The file at this place below the folder for bodies, as records name it, if there is one: for `--on-exists skip`, before a request
+    /// is made.
+    pub fn existing_body(&self, name: &Path) -> Option<String> {
+        let path = self.0.folder.as_deref()?.join(name);
+        path.is_file().then(|| path.to_string_lossy().into_owned())
     }
 
     /// Puts jobs of a host away, in order, until they are [taken back](Store::unspill). They do not outlive the process: the input

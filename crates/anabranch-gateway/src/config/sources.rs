@@ -119,6 +119,7 @@ fn reached(reader: &mut Reader<'_>, source: &mut SourceConfig, section: &Section
             ("redis", "pool") => "one connection for each core carries all commands; `in_flight:` bounds them",
             ("run", "in_flight") => "`count:` is the number of processes, and with it of jobs at once",
             ("run", "retry") => "a job is done once",
+            ("run", "cache" | "stale") => "what a program answers is not kept",
             (_, "count" | "memory" | "env" | "start" | "recycle") => "it is for sources with `run:`",
             ("url", _) | ("run", "allow") => "it is for sources with `redis:`",
             _ => "it is for sources with `url:`",

@@ -288,8 +288,8 @@ impl<'a> Looking<'a> {
         let page = held.value();
         // The tag of what is kept stays as strong as it was said to be with it.
         let has_tag = page.line("etag").is_some();
-        let counts = |name: &str| !answer::is_of_connection(name) && !(has_tag && name == "etag");
-        let sent: Vec<(&str, &[u8])> = response.headers().filter(|(name, _)| counts(name)).collect();
+        let stays_out = |name: &str| answer::is_of_connection(name) || has_tag && name == "etag";
+        let sent: Vec<(&str, &[u8])> = response.headers().filter(|(name, _)| !stays_out(name)).collect();
         let is_new = |name: &str| sent.iter().any(|(other, _)| *other == name);
         // Of what was said of its age nothing holds any more.
         let old = page

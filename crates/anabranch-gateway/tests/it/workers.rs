@@ -460,4 +460,22 @@ async fn what_cannot_be_started_is_a_fault_of_the_config() {
         let (at, message) = expected.split_once(' ').unwrap();
         assert!(said.contains(message) && said.contains(&format!("gateway.yaml:{at}")), "{said}");
     }
+    // All of them are told at once, but for one whose other faults may be why.
+    let config = "\
+sources:
+  a: { run: [no-such-program] }
+  b: { run: [./none] }
+  c: { run: [not-asked], count: none }
+routes: { GET /: { calls: { x: { run: a, body: 1 }, y: { run: nowhere, body: 1 } } } }
+";
+    let said = compile("gateway.yaml", config, &lookup).unwrap_err().render(false);
+    for expected in [
+        "gateway.yaml:2:14",
+        "gateway.yaml:3:14",
+        "gateway.yaml:4:33",
+        "unknown source `nowhere`",
+        "4 faults",
+    ] {
+        assert!(said.contains(expected), "no `{expected}` in:\n{said}");
+    }
 }

@@ -98,6 +98,7 @@ impl<V: Clone + Send + Sync + 'static> Store<V> {
         S: FnOnce(Option<Held<V>>) -> F + Send + 'static,
         F: Future<Output = Result<Item<V>, CallError>> + Send + 'static,
     {
+        let flown = key.of_flight(self.cache.ticket());
         let old = match self.cache.get(&key) {
             Lookup::Fresh(held) => return Stored::ok(&held, How::Hit),
             Lookup::Stale(held) => Some(held),
@@ -107,7 +108,7 @@ impl<V: Clone + Send + Sync + 'static> Store<V> {
         if let Some(held) = old.as_ref().filter(|held| held.stale_use() == Some(StaleUse::WhileRenewed)) {
             if failure.is_none() {
                 let flight = self.flight(key, asking.failure, old.clone(), fetch);
-                self.flights.renew(key, asking.background, asking.flight_limit, flight);
+                self.flights.renew(flown, asking.background, asking.flight_limit, flight);
             }
             return Stored::stale(held, failure);
         }
@@ -122,7 +123,7 @@ impl<V: Clone + Send + Sync + 'static> Store<V> {
                 Err(_elapsed) => Stored::failed(too_late(), old, How::Miss),
             };
         }
-        let joined = self.flights.join(key, asking.background, asking.flight_limit, flight);
+        let joined = self.flights.join(flown, asking.background, asking.flight_limit, flight);
         match asking.deadline.bound(joined).await {
             Ok(Landed { settled, role }) => {
                 let how = if role == Role::Led { How::Miss } else { How::Collapsed };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::network::{options, run, set_up, try_run};
 use crate::options::{MaxFailures, Options};
-use crate::run::{Ended, Stop, StopSignal};
+use crate::run::{Ended, Run, Stop, StopSignal};
 use crate::{FetchError, Outcome};
 
 fn network() -> MemoryNetwork {
@@ -148,7 +148,25 @@ async fn what_cannot_be_begun_says_so_before_the_first_request() {
     let mut both = options(&["http://a/"]);
     both.extract.jq = Some(".".into());
     both.extract.select = vec![("a".into(), "css:a".into())];
-    assert!(matches!(crate::run::Run::new(both), Err(FetchError::Usage(_))));
+    assert!(matches!(Run::new(both), Err(FetchError::Usage(_))));
+    for resolve in ["a", "a:80", "a:b:127.0.0.1", "a:80:localhost"] {
+        let mut options = options(&["http://a/"]);
+        options.http.resolve = vec![resolve.into()];
+        assert!(matches!(Run::new(options), Err(FetchError::Usage(_))), "{resolve}");
+    }
+    let mut proxied = options(&["http://a/"]);
+    proxied.http.proxy = Some("ftp://me:hunter2@proxy/".parse().unwrap());
+    let refused = Run::new(proxied).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("--proxy") && !refused.contains("hunter2"), "{refused}");
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_without_a_second_look() {
+    let mut options = options(&["http://127.0.0.1:9/", "http://[::1]:9/"]);
+    options.http.deny_private = true;
+    let run = Run::new(options).unwrap().with_stdout(std::io::sink());
+    let summary = run.drive(StopSignal::new()).await.unwrap();
+    assert_eq!((summary.of(Outcome::PrivateAddress), summary.retried), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,7 +82,7 @@ sources:
     check(
         text,
         "4:16 `run` cannot be `python3 score.py` (expected the program and its arguments as a list: write `[python3, score.py]`)
-         5:16 `run` cannot be a list (expected a list of the program and its arguments such as `[python3, score.py]`)
+         5:16 `run` is an empty list (expected the program and its arguments such as `[python3, score.py]`)
          6:24 an item of `run` cannot be `5` (expected text: quote it, or use `|`)
          7:29 `count` cannot be `0` (expected a whole number from 1 to 1024)
          7:40 `memory` cannot be `100` (expected a size with its unit `K`, `M` or `G` (1024 each): write `100K` or `100M`)
@@ -99,7 +99,7 @@ sources:
          10:22 `in_flight` has no meaning beside `run` (`count:` is the number of processes, and with it of jobs at once)
          10:36 `retry` has no meaning beside `run` (a job is done once)
          10:46 `tls` has no meaning beside `run` (it is for sources with `url:`)
-         10:55 `cache` has no meaning beside `run` (it is for sources with `url:`)
+         10:55 `cache` has no meaning beside `run` (what a program answers is not kept)
          10:66 `allow` has no meaning beside `run` (it is for sources with `redis:`)
          10:78 `connect_timeout` has no meaning beside `run` (it is for sources with `url:`)
          11:26 `count` has no meaning beside `url` (it is for sources with `run:`)

@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::Times;
+use super::{Ticket, Times};
 
 /// The key of an answer or a flight. Valid in this process only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,14 @@ impl CacheKey {
         let (first, mut second) = (state.build_hasher(), state.build_hasher());
         second.write_u64(*prefix);
         KeyParts { first, second }.part(Part::Source, source.as_bytes())
+    }
+
+    /// The key of a flight that was begun with this ticket: who asks after a purge does not join what was asked for before it.
+    pub(crate) fn of_flight(self, ticket: Ticket) -> CacheKey {
+        CacheKey {
+            first: self.first.wrapping_add(ticket.0),
+            ..self
+        }
     }
 
     /// Which of so many parts of a table the key belongs to. The other half of the key spreads it within the part.

@@ -518,3 +518,21 @@ proptest! {
         runtime.block_on(keeps_its_promises(visits, times));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_after_a_purge_is_not_given_what_was_asked_for_before_it() {
+    let scene = Scene::new();
+    scene.feels(Mood::Answers, SECOND);
+    let early = scene.call(CACHE_1M);
+    let late = async {
+        sleep(SECOND / 2).await;
+        scene.store.cache().purge("");
+        tokio::join!(scene.call(CACHE_1M), scene.call(CACHE_1M))
+    };
+    let (early, (late, with_it)) = tokio::join!(early, late);
+    expect(&early, "ok 1", How::Miss);
+    expect(&late, "ok 2", How::Miss);
+    expect(&with_it, "ok 2", How::Collapsed);
+    expect(&scene.call(CACHE_1M).await, "ok 2", How::Hit);
+    assert_eq!(scene.asked(), 2);
+}
