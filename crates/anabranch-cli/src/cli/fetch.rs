@@ -103,7 +103,7 @@ pub(crate) enum Format {
     Ndjson,
     /// With a header line.
     Csv,
-    /// A sitemap, or an index of them.
+    /// A sitemap of pages, plain or gzip.
     Sitemap,
 }
 

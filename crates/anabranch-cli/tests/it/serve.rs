@@ -307,11 +307,7 @@ fn what_is_stuck_is_cut_after_the_grace_and_named() {
     gateway.terminate();
     let end = gateway.end();
     assert_eq!(end.code, Some(0));
-    assert!(
-        end.stderr.starts_with("warning: cut after 300ms: 1 connection"),
-        "{}",
-        end.stderr
-    );
+    assert!(end.stderr.starts_with("warning: cut after 300ms: 1 connection"), "{}", end.stderr);
     assert_eq!(rest(stuck), "");
 }
 

@@ -13,13 +13,12 @@ use super::count::Counter;
 use super::draft::Draft;
 use super::ids::Ids;
 use super::row::{Columns, Row};
+use super::shown::{beginning, shown};
 use super::template::Template;
+use crate::http::origin::{take_userinfo, without_fragment};
 use crate::options::InputOptions;
 use crate::store::Key;
 use crate::{FetchError, Job, JobId};
-
-/// What of a row that is no job goes into its record.
-const QUOTED: usize = 1_000;
 
 /// Makes jobs.
 pub(super) struct JobMaker {
@@ -91,7 +90,7 @@ impl JobMaker {
         Entry::Invalid {
             seq,
             id: JobId::given(id),
-            text: beginning(text),
+            text: shown(text),
             why,
         }
     }
@@ -112,7 +111,7 @@ impl JobMaker {
             seq,
             id: JobId::given(format!("{given}~{times}")),
             first,
-            url: job.url.into(),
+            url: for_records(&job.url),
         })
     }
 
@@ -210,6 +209,13 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     }
 }
 
+/// A URL as records have it: without login and fragment.
+pub(crate) fn for_records(url: &Url) -> String {
+    let mut url = url.clone();
+    take_userinfo(&mut url);
+    without_fragment(&url).to_owned()
+}
+
 fn header_value(name: &HeaderName, template: &Template, row: &Row<'_>) -> Result<HeaderValue, String> {
     let text = template
         .fill_plain(row)
@@ -234,12 +240,4 @@ fn unknown_column(flag: &str, name: &str, columns: &Columns) -> FetchError {
     FetchError::usage(format!(
         "{flag} names `{{{name}}}`, which the input does not have, expected one of {known}; write `{{{{{name}}}}}` for the text itself"
     ))
-}
-
-fn beginning(text: &str) -> String {
-    let mut end = text.len().min(QUOTED);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
 }

@@ -119,7 +119,7 @@ fn headers(json: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 /// The members of an object, in order, with their values as written.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> serde::Deserialize<'de> for Members<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -11,6 +11,7 @@ mod draft;
 mod table;
 mod count;
 mod ids;
+mod shown;
 mod build;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use crate::crawl::sitemap::{Item, Sitemap};
 use crate::options::{InputFormat, InputOptions};
 use crate::{FetchError, Job, JobId};
 
-pub(crate) use self::build::parse_url;
+pub(crate) use self::build::{for_records, parse_url};
 
 /// Files up to this size are counted before they are read: some 10 ms.
 const COUNTED: u64 = 64 << 20;

@@ -28,7 +28,7 @@ impl Table {
     /// Reads the header line.
     ///
     /// # Errors
-    /// There is none, or it has no names.
+    /// There is none, or it gives a name twice.
     pub(super) fn new(reader: Box<dyn BufRead + Send>) -> Result<Table, String> {
         let taken = Arc::new(AtomicU64::new(0));
         let metered = Metered {
@@ -44,6 +44,11 @@ impl Table {
             && let Some(bare) = first.strip_prefix('\u{feff}')
         {
             *first = bare.to_owned();
+        }
+        // Their values would be two of one name in `meta`, and a template could mean either.
+        let twice = columns.iter().enumerate().find(|(at, name)| columns[..*at].contains(name));
+        if let Some((_, name)) = twice.filter(|(_, name)| !name.is_empty()) {
+            return Err(format!("its header line names two columns `{name}`: expected names that differ"));
         }
         Ok(Table {
             reader,

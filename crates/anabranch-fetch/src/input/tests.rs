@@ -177,6 +177,36 @@ fn a_sitemap_gives_its_places() {
 }
 
 #[test]
+fn what_becomes_a_record_at_once_has_no_name_and_password() {
+    let told_of = |name: &str, content: &str| -> Vec<String> {
+        let shown = |entry: Entry| match entry {
+            Entry::Job(_) => None,
+            Entry::Invalid { text, why, .. } => Some(format!("{text} {why}")),
+            Entry::Duplicate { url, .. } => Some(url),
+        };
+        entries(name, content, |_| {}).unwrap().into_iter().filter_map(shown).collect()
+    };
+    let invalid = told_of("list", "http://bob:word@host:99999/\nhttp://bob:word@[::1\nbob:word@host/\n");
+    assert_eq!(invalid.len(), 3);
+    let row = told_of("rows.ndjson", r#"{"url": "nope", "headers": {"Authorization": "Bearer word"}}"#);
+    assert_eq!(row.len(), 1);
+    assert!(invalid.iter().chain(&row).all(|text| !text.contains("word")), "{invalid:?} {row:?}");
+    let again = told_of("t.csv", "id,url\n1,http://h/\n1,http://bob:word@h/a@b#c\n");
+    assert_eq!(again, ["http://h/a@b"]);
+}
+
+#[test]
+fn a_table_with_two_columns_of_one_name_is_refused() {
+    let twice = usage(entries("t.csv", "url,a,b,a\nhttp://h/,1,2,3\n", |_| {}));
+    assert!(twice.contains("two columns `a`"), "{twice}");
+    assert_eq!(
+        jobs("t.csv", "url,,\nhttp://h/,1,2\n", |_| {}).len(),
+        1,
+        "columns without a name are left alone"
+    );
+}
+
+#[test]
 fn arguments_come_first_and_count() {
     let entries = entries("list", "http://h/b\n", |options| options.urls = vec!["http://h/a".to_owned()]);
     let told: Vec<String> = entries.unwrap().iter().map(told).collect();

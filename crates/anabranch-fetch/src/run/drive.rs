@@ -191,6 +191,7 @@ impl Drive {
                 Some(child) = self.children.next(), if !self.children.is_empty() => self.settle(child),
                 count = receive(&mut self.feed, &mut self.fed), if room => self.take_fed(count),
                 () = sleep => timer = None,
+                () = self.progress.counters().asked.notified() => {}
             }
         }
     }

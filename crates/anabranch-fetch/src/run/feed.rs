@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::moment::rfc3339;
 use crate::content::names::{self, NameParts, Template};
-use crate::input::{Entry, Input};
+use crate::input::{Entry, Input, for_records};
 use crate::options::OnExists;
 use crate::record::{Failure, Finished, Times};
 use crate::store::Store;
@@ -107,7 +107,7 @@ impl Feed {
                     cache: Some("hit"),
                     meta: job.meta.clone(),
                     method: job.method.to_string(),
-                    ..ended(self.run.clone(), job.seq, job.id.clone(), job.url.to_string(), Outcome::Ok, None)
+                    ..ended(self.run.clone(), job.seq, job.id.clone(), for_records(&job.url), Outcome::Ok, None)
                 }))),
                 None => Fed::Job(job),
             },

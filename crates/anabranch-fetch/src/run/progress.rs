@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Outcome;
@@ -34,6 +35,8 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicU64,
     pub(super) earlier: AtomicU64,
     is_asked: AtomicBool,
+    /// Wakes the run when somebody asks: while all hosts wait, nothing else would.
+    pub(super) asked: Notify,
     held: Mutex<Published>,
     seen: Mutex<VecDeque<(Instant, u64)>>,
 }
@@ -83,6 +86,7 @@ impl Progress {
             bytes: AtomicU64::new(0),
             earlier: AtomicU64::new(0),
             is_asked: AtomicBool::new(false),
+            asked: Notify::new(),
             held: Mutex::default(),
             seen: Mutex::default(),
         }))
@@ -96,6 +100,7 @@ impl Progress {
     pub fn snapshot(&self) -> Snapshot {
         let counters = &*self.0;
         counters.is_asked.store(true, Relaxed);
+        counters.asked.notify_one();
         let done = counters.done();
         let rate = self.rate(done, Instant::now());
         let known_total = Some(counters.known_total.load(Relaxed)).filter(|total| *total != u64::MAX);

@@ -82,7 +82,13 @@ impl Appended {
     pub(super) fn resume(kept: Kept) -> Result<Appended, FetchError> {
         let path = &kept.path;
         let file = OpenOptions::new().read(true).write(true).open(path);
-        let mut file = file.map_err(|error| failed("opened to go on", path, &error))?;
+        let mut file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => FetchError::store(format!(
+                "`{}`, which this run wrote, is gone: put it back, or begin anew with --fresh",
+                path.display()
+            )),
+            _ => failed("opened to go on", path, &error),
+        })?;
         let metadata = file.metadata().map_err(|error| failed("read", path, &error))?;
         if identity(&metadata) != (kept.device, kept.inode) {
             return Err(FetchError::store(format!(

@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::code;
 use super::file::Kept;
@@ -59,7 +59,13 @@ impl Journal {
     pub(super) fn open(path: &Path) -> Result<Journal, FetchError> {
         let connection = Connection::open(path).map_err(broken)?;
         let setup = "pragma journal_mode = wal; pragma synchronous = normal; pragma cache_size = -8192; pragma wal_autocheckpoint = 2000;";
-        connection.execute_batch(setup).map_err(broken)?;
+        connection.execute_batch(setup).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => FetchError::store(format!(
+                "`{}` is no journal, or a broken one: put it back, or begin anew with --fresh",
+                path.display()
+            )),
+            _ => broken(error),
+        })?;
         Journal::with_tables(connection)
     }
 

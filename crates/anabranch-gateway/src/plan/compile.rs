@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use super::headers;
 use super::keep;
-use super::model::{Action, CallPlan, Plan, Root, RoutePlan, SourcePlan};
+use super::model::{Action, CallPlan, ListKind, Plan, Root, RoutePlan, SourcePlan};
 use super::place::fault;
 use super::program;
 use super::route::{self, Around, Compiled};
@@ -140,6 +140,12 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
     for route in routes {
         warnings.extend(program::warnings(route));
         warnings.extend(keep::warnings(route));
+        for call in route.calls.iter().filter(|call| is_blind_batch(call)) {
+            warnings.push(format!(
+                "`{} {}`: no request of `{}` names `$keys`, so that all of them ask for the same",
+                route.method, route.pattern, call.name
+            ));
+        }
         let used = route::used(&route.calls, &route.reply, route.proxy.as_deref());
         for (index, param) in route.params.iter().enumerate() {
             if !used.contains(&Root::Param(index)) {
@@ -163,6 +169,12 @@ fn warnings(sources: &[SourcePlan], routes: &[RoutePlan]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Whether it is asked for keys and does not send them.
+fn is_blind_batch(call: &CallPlan) -> bool {
+    let is_batch = call.list.as_ref().is_some_and(|list| matches!(list.kind, ListKind::Batch(_)));
+    is_batch && !call.action.references().iter().any(|reference| reference.root == Root::Keys)
 }
 
 fn calls_source(route: &RoutePlan, source: usize) -> bool {

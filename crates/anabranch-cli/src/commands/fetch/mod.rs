@@ -46,7 +46,9 @@ pub(crate) fn run(args: &FetchArgs, terminal: &Terminal) -> Result<Exit, Failure
         (Err(FetchError::ClosedPipe), _) => return Ok(Exit::Closed),
         (Err(FetchError::Usage(message)), _) => return Err(Failure::usage(anyhow!("{message}"))),
         (Err(error), _) => {
-            if keeps_a_journal(&options) {
+            // Some say what is to be done instead, for the same command would meet the same.
+            let is_to_begin_anew = error.to_string().contains("--fresh");
+            if keeps_a_journal(&options) && !is_to_begin_anew {
                 let again = command_line::again();
                 return Err(Failure::environment(anyhow!(
                     "{error}\nnote: what is stored is whole; go on with: {again}"

@@ -41,6 +41,7 @@ pub(crate) fn dry_run(options: &Options) -> Result<Exit, Failure> {
         shown += 1;
     }
     let rest = match input.known_total() {
+        Some(1) => "1 job in all".to_string(),
         Some(total) if total <= shown as u64 => format!("{total} jobs in all"),
         Some(total) => format!("... and {} more jobs", total - shown as u64),
         None if shown < SHOWN => format!("{shown} jobs in all"),
@@ -103,7 +104,7 @@ fn host(url: &Url) -> String {
 }
 
 fn job(text: &mut String, job: &Job, options: &Options) {
-    let _ = writeln!(text, "{} {}", job.method, job.url);
+    let _ = writeln!(text, "{} {}", job.method, without_login(&job.url));
     let _ = writeln!(text, "  id {}", job.id);
     for (name, value) in options.http.headers.iter().chain(&job.headers) {
         let value = if is_secret(name) {
@@ -122,6 +123,17 @@ fn job(text: &mut String, job: &Job, options: &Options) {
         };
         let _ = writeln!(text, "  body {}{more}", start.replace('\n', "\n       "));
     }
+}
+
+/// With `***` for the name and the password.
+fn without_login(url: &Url) -> Url {
+    let mut url = url.clone();
+    if !url.username().is_empty() || url.password().is_some() {
+        // They fail only for URLs without a host, which are no jobs.
+        let _ = url.set_password(None);
+        let _ = url.set_username("***");
+    }
+    url
 }
 
 /// What is not shown on a screen that others may see.

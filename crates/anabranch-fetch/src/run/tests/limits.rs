@@ -271,3 +271,29 @@ async fn whatever_hosts_do_each_job_ends_as_one_record() {
     };
     assert!(ok(0) >= 27 && ok(8) == 30 && ok(9) == 30, "{} {} {}", ok(0), ok(8), ok(9));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_while_a_host_waits_is_told_what_it_waits_for() {
+    let network = MemoryNetwork::new();
+    let refusing = Reply::any().status(429).header("retry-after", "60");
+    let served = network.host("a:80", Upstream::new("a").reply(refusing));
+    let mut options = options(&["http://a/1", "http://a/2"]);
+    options.limits.per_host = 1;
+    let (run, _) = set_up(&network, options);
+    let (progress, stop) = (run.progress(), StopSignal::new());
+    let driven = run.drive(stop.clone());
+    let asking = async {
+        let mut held = Vec::new();
+        served.until(|counts| counts.requests == 1).await;
+        // The first that ask wake the run; who comes later is told.
+        for _ in 0..10 {
+            Deadline::after(Duration::from_secs(1)).wait().await;
+            held = progress.snapshot().held;
+        }
+        stop.stop(Stop::Now);
+        held
+    };
+    let (_, held) = tokio::join!(driven, asking);
+    assert_eq!((held.len(), held[0].reason), (1, crate::schedule::Reason::RetryAfter));
+    assert!(held[0].wait.is_some_and(|wait| wait > Duration::from_secs(45)), "{held:?}");
+}

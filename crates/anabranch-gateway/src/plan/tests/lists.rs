@@ -166,3 +166,25 @@ fn calls_that_add_to_one_another_are_a_cycle() {
     );
     check_says(&text, "calls wait for one another: a -> b -> a");
 }
+
+#[test]
+fn a_batch_that_sends_no_keys_is_remarked() {
+    let warnings = |request: &str| {
+        let calls = format!("      posts: shop /posts\n      a: {{ batch: \"$posts[].id\", match: id, {request} }}\n");
+        plan(&graph("", &calls)).warnings
+    };
+    let remark = "no request of `a` names `$keys`, so that all of them ask for the same";
+    for blind in ["get: shop /users", "post: shop /users, body: { of: $posts }"] {
+        let found = warnings(blind);
+        assert!(found.iter().any(|warning| warning.ends_with(remark)), "{blind}: {found:?}");
+    }
+    for told in [
+        "get: \"shop /users?ids=$keys\"",
+        "post: shop /users, body: { ids: $keys }",
+        "get: shop /users, query: { ids: $keys }",
+        "get: shop /users, headers: { X-Ids: $keys }",
+    ] {
+        let found = warnings(told);
+        assert!(!found.iter().any(|warning| warning.contains("$keys")), "{told}: {found:?}");
+    }
+}
