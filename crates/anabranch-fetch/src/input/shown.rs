@@ -9,14 +9,14 @@ const LOOKED_AT: usize = 4 * SHOWN;
 
 /// The beginning of a text.
 pub(super) fn beginning(text: &str) -> &str {
-    &text[..text.floor_char_boundary(SHOWN)]
+    &text[..boundary(text, SHOWN)]
 }
 
 /// The beginning of a row that is no job, for its record: headers are left out, and `***` stands for names and passwords in URLs.
 pub(super) fn shown(row: &str) -> String {
     let bare = without_headers(row);
     let row = bare.as_deref().unwrap_or(row);
-    beginning(&without_logins(&row[..row.floor_char_boundary(LOOKED_AT)])).to_owned()
+    beginning(&without_logins(&row[..boundary(row, LOOKED_AT)])).to_owned()
 }
 
 /// A JSON object without its member `headers`; None where it has none.
@@ -71,6 +71,11 @@ fn masked(text: &str) -> String {
         Some(at) => format!("***{}", &text[at..]),
         None => text.to_owned(),
     }
+}
+
+/// The last place at or before `most` where a character begins.
+fn boundary(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 #[cfg(test)]
