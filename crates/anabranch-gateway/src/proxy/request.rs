@@ -10,6 +10,7 @@ use crate::gateway::SharedPrototype;
 use crate::inputs::{self, Inputs};
 use crate::plan::model::{Reference, Root};
 use crate::plan::{ProxyPlan, RoutePlan};
+use crate::render::percent::{self, Broken};
 use crate::render::{self, Given, RenderFault, Scope};
 use crate::respond::Problem;
 
@@ -115,17 +116,26 @@ fn target(proxy: &ProxyPlan, scope: &OfRequest<'_>, sent: &str) -> Result<String
     out.push(b'?');
     let without_query = out.len();
     render::query(&proxy.request.query, scope, &mut out).map_err(bad)?;
-    if proxy.pass_query && !sent.is_empty() {
-        if out.len() > without_query {
-            out.push(b'&');
+    if proxy.pass_query {
+        for pair in sent.split('&').filter(|pair| !pair.is_empty() && !is_ours(proxy, pair)) {
+            if out.len() > without_query {
+                out.push(b'&');
+            }
+            out.extend_from_slice(pair.as_bytes());
         }
-        out.extend_from_slice(sent.as_bytes());
     }
     if out.len() == without_query {
         out.pop();
     }
     // A query that is passed as it came may hold anything; what is no URL is refused where the request is made.
     String::from_utf8(out).map_err(|_| Problem::new(http::StatusCode::BAD_REQUEST, "the query must be ASCII"))
+}
+
+/// Whether the config has a pair of this name. Of two pairs with one name many services take the last, so the client's stays behind.
+fn is_ours(proxy: &ProxyPlan, pair: &str) -> bool {
+    let plain = |name: &str| percent::decode(name.replace('+', " ").as_bytes(), Broken::Keep);
+    let name = plain(pair.split('=').next().unwrap_or(pair));
+    proxy.request.query.iter().any(|(ours, _)| plain(ours) == name)
 }
 
 fn bad(fault: RenderFault) -> Problem {

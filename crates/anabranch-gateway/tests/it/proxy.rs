@@ -98,7 +98,10 @@ async fn what_describes_the_request_goes_along_and_the_rest_stays_behind() {
     );
     assert_eq!(ask(&mut peer, "GET /search/7?q=a%26b&lang=de", "").await.status, 200);
     assert_eq!(ask(&mut peer, "GET /own/x/a/b/", "user-agent: me\r\n").await.status, 200);
+    // What the config says of the query stands, however the client spells it.
+    assert_eq!(ask(&mut peer, "GET /search/7?l=xx&q=1&&%6C=yy&l", "").await.status, 200);
     let seen = media.seen();
+    assert_eq!(seen[3].path_and_query, "/find/7?l=en&q=1");
     assert_eq!(seen[1].path_and_query, "/find/7?l=de&q=a%26b&lang=de");
     assert_eq!(seen[1].header("x-id"), Some("7"));
     assert_eq!(seen[2].path_and_query, "/own/x/a/b/");
@@ -116,7 +119,7 @@ async fn what_describes_the_request_goes_along_and_the_rest_stays_behind() {
         let reply = ask(&mut peer, &format!("GET {path}"), "").await;
         assert!(matches!(reply.status, 400 | 404), "{path}: {}", reply.status);
     }
-    assert_eq!(media.seen().len(), 3);
+    assert_eq!(media.seen().len(), 4);
 }
 
 #[tokio::test]
