@@ -61,6 +61,7 @@ impl Failed {
     pub(crate) fn expired(expired: Expired, whose: &'static str) -> Self {
         let (kind, message) = match (expired.by_phase, expired.phase) {
             (true, Some(phase)) => (timeout_of(phase), format!("no {} in time", waited_for(phase))),
+            _ if whose == "job_timeout" => (whose, "the job took longer than `--job-timeout`".to_owned()),
             _ => (whose, format!("the attempt took longer than `--{}`", whose.replace('_', "-"))),
         };
         // Up to a connection nothing was sent.

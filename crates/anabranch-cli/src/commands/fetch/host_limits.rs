@@ -9,12 +9,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anabranch_fetch::options::HostLimit;
-use anabranch_gateway::config::{Faults, Node, NodeKind, Spanned, units, yaml};
+use anabranch_gateway::config::{Faults, Node, NodeKind, Span, Spanned, units, yaml};
 use anyhow::anyhow;
 
 use crate::config_file;
 use crate::exit::Failure;
 
+/// What the file should be.
+const EXPECTED: &str = "expected hosts, such as `api.example.com: { in_flight: 2, rate: 5/s, delay: 1s }`";
 const KEYS: [&str; 3] = ["in_flight", "rate", "delay"];
 
 /// Reads and checks the file.
@@ -32,6 +34,13 @@ pub(crate) fn load(path: &Path) -> Result<Vec<HostLimit>, Failure> {
 
 fn parse(file: &str, text: &str) -> Result<Vec<HostLimit>, Faults> {
     let mut faults = Faults::new(file, text);
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
+        faults.add_with_help(Span::default(), "the file is empty", EXPECTED);
+        return Err(faults);
+    }
     let root = yaml::parse(text, &mut faults);
     let limits = root.map(|root| hosts(&root, &mut faults)).unwrap_or_default();
     if faults.is_empty() { Ok(limits) } else { Err(faults) }
@@ -39,8 +48,7 @@ fn parse(file: &str, text: &str) -> Result<Vec<HostLimit>, Faults> {
 
 fn hosts(root: &Node, faults: &mut Faults) -> Vec<HostLimit> {
     let NodeKind::Map(entries) = &root.kind else {
-        let help = "expected hosts, such as `api.example.com: { in_flight: 2, rate: 5/s, delay: 1s }`";
-        faults.add_with_help(root.span, format!("the file is {}", root.kind.describe()), help);
+        faults.add_with_help(root.span, format!("the file is {}", root.kind.describe()), EXPECTED);
         return Vec::new();
     };
     entries.iter().map(|(pattern, node)| host(pattern, node, faults)).collect()
@@ -149,5 +157,6 @@ mod tests {
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
         assert!(parse("hosts.yaml", "- a\n").is_err());
+        assert!(parse("hosts.yaml", "# a\n").unwrap_err().render(false).contains("expected hosts"));
     }
 }

@@ -5,6 +5,7 @@ mod graph;
 mod keep;
 mod lists;
 mod params;
+#[cfg(feature = "postgres")]
 mod proxies;
 mod sent;
 mod conditions;
