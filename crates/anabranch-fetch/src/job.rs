@@ -18,7 +18,7 @@ impl JobId {
         JobId(text.into())
     }
 
-    /// The first 16 bytes, as 32 hex digits, of the BLAKE3 hash of the method, the URL as [normalised](normalised), the BLAKE3 hash of the
+    /// The first 16 bytes, as 32 hex digits, of the BLAKE3 hash of the method, the URL as [`normalised`], the BLAKE3 hash of the
     /// body, and `nth`: how often the same three came before in the input. Crawled links use 0.
     pub fn of(method: &Method, url: &Url, body: Option<&[u8]>, nth: u32) -> Self {
         let mut hasher = blake3::Hasher::new();
